@@ -1,0 +1,104 @@
+"""Reading zip and tar archives that may come from anywhere."""
+import io
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+from common.cli import UserError
+
+ENTRY_LIMIT = 64_000_000    # bytes; no image or label file of our datasets comes near, so a larger entry is a trap
+
+
+class Archive:
+    """The files of a zip or tar archive: `names` in the archive's order, `read`, `text` and `image` for their content.
+
+    Nothing is unpacked to disk. An archive is refused all the same if an entry would lie outside its folder (an
+    absolute path, `..`) or is no plain file (a link, a device). `below` limits the names, and that check, to those
+    that begin so. The methods may be called from several threads. All raise UserError with the archive's path.
+    """
+
+    def __init__(self, path, below=""):
+        self.path = path
+        self._below = below
+        self._zip = None
+        self._entries = {}
+        try:
+            if zipfile.is_zipfile(path):
+                self._zip = zipfile.ZipFile(path)
+                for entry in self._zip.infolist():
+                    kind = stat.S_IFMT(entry.external_attr >> 16)       # 0 in archives made on Windows
+                    plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
+                    if self._is_asked_for(entry.filename, plain, entry.file_size) and not entry.is_dir():
+                        self._entries[_plain_name(entry.filename)] = entry
+            else:
+                # a compressed tar can be read fast only from front to back, so its files are kept in memory
+                with tarfile.open(path) as archive:
+                    for entry in archive:
+                        plain = entry.isfile() or entry.isdir()
+                        if self._is_asked_for(entry.name, plain, entry.size) and entry.isfile():
+                            self._entries[_plain_name(entry.name)] = archive.extractfile(entry).read()
+                    # tarfile takes a damaged header for the end; the compression's own checksum comes at the real end
+                    while archive.fileobj.read(1 << 20):
+                        pass
+        except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is damaged, or neither a zip nor a tar archive ({error})") from None
+        self.names = self._entries.keys()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._zip:
+            self._zip.close()
+
+    def ending(self, suffix):
+        """The first name whose last parts are those of `suffix`, or None."""
+        return next((name for name in self.names if f"/{name}".endswith(f"/{suffix}")), None)
+
+    def read(self, name):
+        """The bytes of one file."""
+        if name not in self.names:
+            raise UserError(f"{self.path} lacks {name}")
+        if not self._zip:
+            return self._entries[name]
+        try:
+            return self._zip.read(self._entries[name])
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:   # RuntimeError: a password
+            raise UserError(f"cannot read {name} in {self.path}: {error}") from None
+
+    def text(self, name):
+        """The content of a UTF-8 file."""
+        try:
+            return self.read(name).decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise UserError(f"{name} in {self.path} is not a text file") from None
+
+    def image(self, name):
+        """The PIL image in one file, decoded, of mode L (gray) or RGB."""
+        try:
+            with Image.open(io.BytesIO(self.read(name))) as image:
+                return image.convert("L" if image.mode == "L" else "RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            raise UserError(f"{name} in {self.path} is not a readable image") from None
+
+    def _is_asked_for(self, name, plain, size):
+        if not _plain_name(name).startswith(self._below):
+            return False
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
+            raise UserError(f"{self.path} is refused: its entry {name!r} would lie outside its folder; take an archive "
+                            "from a source that you trust")
+        if not plain:
+            raise UserError(f"{self.path} is refused: its entry {name!r} is a link or a device; take an archive of "
+                            "plain files")
+        if size > ENTRY_LIMIT:
+            raise UserError(f"{self.path} is refused: its entry {name!r} has {size:,} bytes, too many for an image")
+        return True
+
+
+def _plain_name(name):
+    return str(PurePosixPath(name))         # "./a//b" -> "a/b"

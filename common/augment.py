@@ -1,0 +1,92 @@
+"""Augmentations of whole batches on the device. Images are float [N, 3, H, W] in [0, 1], and stay in that range.
+
+Each image of a batch gets random numbers of its own, from torch's global generator of that device.
+"""
+import math
+
+import torch
+from torch.nn import functional as F
+
+
+def to_float(images):
+    """uint8 [N, 3, H, W] -> float32 in [0, 1], channels last (the layout in which convolutions are fastest)."""
+    return images.to(torch.float32, memory_format=torch.channels_last) / 255
+
+
+def normalise(images):
+    """[0, 1] -> [-1, 1]: transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)) of the report."""
+    return images * 2 - 1
+
+
+def _uniform(images, low, high):
+    """One number an image, in a shape that broadcasts over it: [N, 1, 1, 1]."""
+    return torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(low, high)
+
+
+def _chance(images, probability):
+    """One decision an image: bool [N, 1, 1, 1]."""
+    return _uniform(images, 0, 1) < probability
+
+
+def flip_horizontally(images):
+    """Mirror half of the images left to right."""
+    return torch.where(_chance(images, 0.5), images.flip(3), images)
+
+
+def flip_vertically(images):
+    """Turn half of the images upside down."""
+    return torch.where(_chance(images, 0.5), images.flip(2), images)
+
+
+def change_brightness_and_contrast(images, strength):
+    """Scale the brightness, then the contrast about the mean gray, each by a factor in [1 - strength, 1 + strength].
+
+    As torchvision's ColorJitter(brightness=strength, contrast=strength) with a fixed order.
+    """
+    images = (images * _uniform(images, 1 - strength, 1 + strength)).clamp(0, 1)
+    gray_weights = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+    mean = (images * gray_weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+    return (mean + (images - mean) * _uniform(images, 1 - strength, 1 + strength)).clamp(0, 1)
+
+
+def invert(images):
+    """Turn half of the images into their negatives."""
+    return torch.where(_chance(images, 0.5), 1 - images, images)
+
+
+def change_geometry(images, degrees, scales, shift):
+    """Rotate by up to ±degrees, scale width and height each by a factor in `scales`, shift by up to ±shift of the size.
+
+    What comes in from outside repeats the border.
+    """
+    count, device = len(images), images.device
+    angle = torch.empty(count, device=device).uniform_(-degrees, degrees) * (math.pi / 180)
+    # the grid maps output to input positions, so a factor of 0.7 reads from a 1 / 0.7 larger window
+    scale = 1 / torch.empty(count, 2, device=device).uniform_(*scales)
+    move = torch.empty(count, 2, device=device).uniform_(-2 * shift, 2 * shift)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    rows = torch.stack([scale[:, 0] * cos, -scale[:, 0] * sin, move[:, 0],
+                        scale[:, 1] * sin, scale[:, 1] * cos, move[:, 1]], dim=1).view(count, 2, 3)
+    grid = F.affine_grid(rows, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(0, 1)
+
+
+def blend_into_backgrounds(images, backgrounds):
+    """Absolute difference of each image with a background: how MNIST-M was made from MNIST (Ganin et al. 2016, 6.1).
+
+    `backgrounds` are other images (unlabelled, of any content) of the same size; a corner of each, where digits rarely
+    are, is stretched to the full size, so that their own digit does not show.
+    """
+    size = images.shape[-1]
+    corner = size // 4
+    turned = torch.where(_chance(images, 0.5), backgrounds.flip(3), backgrounds)
+    turned = torch.where(_chance(images, 0.5), turned.flip(2), turned)
+    patches = F.interpolate(turned[:, :, :corner, :corner], size=(size, size), mode="bilinear", align_corners=False)
+    return (images - patches).abs()
+
+
+def resize(images, size):
+    """Bilinear, with antialiasing, to [N, 3, size, size]; images that have that size come back as they are."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

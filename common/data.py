@@ -1,0 +1,230 @@
+"""The course's data layout as uint8 tensors.
+
+    ROOT/face/{train,test}/*.png                       64x64 RGB
+    ROOT/face/{train,test}.csv                         image_name,<13 attributes as 0.0 or 1.0>
+    ROOT/digits/{usps,mnistm,svhn}/{train,test}/*.png  28x28, gray or RGB
+    ROOT/digits/{usps,mnistm,svhn}/{train,test}.csv    image_name,label
+
+A split is decoded once. The tensor is kept in ROOT/.cache under a name made from the csv's content and each image's
+name, size and time, so that a changed file is noticed; where ROOT cannot be written to, every start decodes anew.
+"""
+import csv
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from common.cli import UserError, progress
+
+DOMAINS = ("usps", "mnistm", "svhn")
+SPLITS = ("train", "test")
+ATTRIBUTES = ("Bangs", "Big_Lips", "Black_Hair", "Blond_Hair", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Male",
+              "Mouth_Slightly_Open", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Lipstick")
+DIGIT_SIZE = 28
+FACE_SIZE = 64
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+SAMPLE_MARK = "SAMPLE_DATA.txt"        # common/sample_data.py leaves this file in the folder it writes
+
+
+class Digits(NamedTuple):
+    images: torch.Tensor        # uint8 [N, 3, 28, 28]
+    labels: torch.Tensor        # int64 [N], 0–9
+    names: list[str]
+
+
+class Faces(NamedTuple):
+    images: torch.Tensor        # uint8 [N, 3, 64, 64]
+    attributes: torch.Tensor    # uint8 [N, 13], 0 or 1, columns as in ATTRIBUTES
+    names: list[str]
+
+
+def load_digits(root, domain, split, limit=None):
+    """Read one split of one digit domain.
+
+    Args: `root` the data folder, `domain` one of DOMAINS, `split` one of SPLITS, `limit` the first N rows only.
+    Returns Digits; gray images become RGB. Raises UserError where a file is missing, unreadable or inconsistent.
+    """
+    csv_path = Path(root) / "digits" / domain / f"{split}.csv"
+    rows = _read_csv(csv_path, ("image_name", "label"), limit)
+    labels = []
+    for number, (name, label) in rows:
+        value = _number(label)
+        if value not in range(10):
+            raise UserError(f"{csv_path}, line {number}: the label of {name} is {label!r}; expected 0 to 9")
+        labels.append(int(value))
+    names = [name for _, (name, _) in rows]
+    images = _load_images(root, csv_path, names, DIGIT_SIZE, f"digits-{domain}-{split}", limit)
+    return Digits(images, torch.tensor(labels), names)
+
+
+def load_faces(root, split, limit=None):
+    """Read one split of the faces. Arguments, checks and errors as in `load_digits`; returns Faces."""
+    csv_path = Path(root) / "face" / f"{split}.csv"
+    rows = _read_csv(csv_path, ("image_name", *ATTRIBUTES), limit)
+    attributes = []
+    for number, (name, *fields) in rows:
+        values = [_number(field) for field in fields]
+        if not set(values) <= {0, 1}:
+            wrong = next(a for a, v in zip(ATTRIBUTES, values) if v not in (0, 1))
+            raise UserError(f"{csv_path}, line {number}: {wrong} of {name} is neither 0.0 nor 1.0")
+        attributes.append(values)
+    names = [name for _, (name, *_) in rows]
+    images = _load_images(root, csv_path, names, FACE_SIZE, f"face-{split}", limit)
+    return Faces(images, torch.tensor(attributes, dtype=torch.uint8), names)
+
+
+def missing_parts(root, domains=(), faces=False):
+    """The parts of the layout, of those asked for, that `root` lacks: a list of folder paths as text."""
+    folders = [Path(root) / "digits" / domain for domain in domains] + ([Path(root) / "face"] if faces else [])
+    return [str(folder) for folder in folders if not all((folder / f"{split}.csv").is_file() for split in SPLITS)]
+
+
+def is_sample_data(root):
+    """Whether `root` holds the built-in sample data rather than the course's data."""
+    return (Path(root) / SAMPLE_MARK).is_file()
+
+
+def list_images(folder):
+    """The image files of a folder (png, jpg, jpeg, bmp in any case), sorted by name, hidden ones left out.
+
+    Returns a list of Path. Raises UserError if the folder is missing or holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give the folder that holds the images")
+    try:
+        files = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
+    names = sorted(name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
+    if not names:
+        raise UserError(f"{folder} holds no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
+    return [folder / name for name in names]
+
+
+def read_image(path, size, resize=True):
+    """Decode one image of any mode and size.
+
+    Returns uint8 [size, size, 3]: gray and palette images become RGB, 16-bit ones are scaled to 8 bits, an alpha
+    channel is dropped, other sizes are resized bilinearly. Raises UserError if the file is no readable image or, without
+    `resize`, of another size.
+    """
+    try:
+        with Image.open(path) as image:
+            if not resize and image.size != (size, size):
+                raise UserError(f"{path} has {image.width}x{image.height} pixels; expected {size}x{size}")
+            if image.mode.startswith("I"):
+                # 16-bit gray; PIL's own conversion would clip at 255 instead of scaling
+                image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+            image = image.convert("RGB")
+            if image.size != (size, size):
+                image = image.resize((size, size), Image.Resampling.BILINEAR)
+            return np.asarray(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a readable image"
+        raise UserError(f"cannot read the image {path}: {reason}; replace or remove the file") from None
+
+
+def read_images(paths, size, description="decoding", resize=True):
+    """Decode many images in parallel, each as `read_image` does. Returns uint8 [N, 3, size, size]."""
+    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
+    # threads suffice: Pillow decodes outside Python's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            decoded = pool.map(lambda path: read_image(path, size, resize), paths)
+            for i, pixels in enumerate(progress(decoded, description, unit="image")):
+                images[i] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return images
+
+
+def _read_csv(path, header, limit):
+    """The rows of a csv as [(line number, fields in the order of `header`)]."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            found = next(reader, [])
+            if missing := [name for name in header if name not in found]:
+                raise UserError(f"{path}: the header lacks {', '.join(missing)}; expected {','.join(header)}")
+            columns = [found.index(name) for name in header]
+            rows, seen = [], set()
+            for fields in reader:
+                if not fields:
+                    continue
+                if len(fields) != len(found):
+                    raise UserError(f"{path}, line {reader.line_num}: {len(fields)} fields; expected {len(found)}")
+                row = tuple(fields[column] for column in columns)
+                if row[0] in seen:
+                    raise UserError(f"{path}, line {reader.line_num}: {row[0]} is listed twice; remove one row")
+                if row[0] in ("", ".", "..") or Path(row[0]).name != row[0]:
+                    raise UserError(f"{path}, line {reader.line_num}: {row[0]!r} is not a plain file name")
+                seen.add(row[0])
+                rows.append((reader.line_num, row))
+                if len(rows) == limit:
+                    break
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; download the dataset (bash hw_download.sh) or give its folder with "
+                        "--data") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    if not rows:
+        raise UserError(f"{path} lists no images")
+    return rows
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _load_images(root, csv_path, names, size, kind, limit):
+    """The named images of the split beside `csv_path`, from the cache where it is fresh: uint8 [N, 3, size, size]."""
+    folder = csv_path.with_suffix("")
+    try:
+        files = {entry.name: entry.stat() for entry in os.scandir(folder)}
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
+    digest = hashlib.sha256(csv_path.read_bytes())
+    for name in names:
+        if name not in files:
+            raise UserError(f"{folder / name} does not exist, but {csv_path} lists it")
+        digest.update(f"{name} {files[name].st_size} {files[name].st_mtime_ns}\n".encode())
+    if limit is None:
+        listed = set(names)
+        for name in sorted(files):
+            if name.lower().endswith(IMAGE_SUFFIXES) and name not in listed and not name.startswith("."):
+                raise UserError(f"{csv_path} has no row for {folder / name}; add one or remove the image")
+
+    cache = Path(root) / ".cache"
+    prefix = f"{kind}-{len(names)}-"
+    cached = cache / f"{prefix}{digest.hexdigest()[:16]}.npy"
+    if cached.is_file():
+        try:
+            # a private (copy-on-write) map: pages are read when touched, the file is never changed
+            return torch.from_numpy(np.load(cached, mmap_mode="c"))
+        except (OSError, ValueError):
+            pass    # a damaged cache file is made again below
+    images = read_images([folder / name for name in names], size, f"decoding {kind}", resize=False)
+    try:
+        cache.mkdir(exist_ok=True)
+        for stale in cache.glob(f"{prefix}*.npy"):
+            stale.unlink(missing_ok=True)
+        part = cache / f"{cached.name}.{os.getpid()}.part"
+        try:
+            with open(part, "wb") as file:
+                np.save(file, images.numpy())
+            part.replace(cached)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError:
+        pass        # a read-only or full disk costs the next start some time, nothing else
+    return images

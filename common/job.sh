@@ -1,0 +1,49 @@
+# Sourced by p*/run.sh and hw_report.sh with the user's arguments: sets data, preset, runs, out; what else was given
+# (--limit, --epochs, --seed, --device …) is kept in `more` and goes to every training command.
+. "$(dirname "${BASH_SOURCE[0]}")/python.sh"
+set -euo pipefail
+
+fail() { echo "error: $1" >&2; exit 2; }
+
+data='' preset='' runs='' out=report only='' more=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h|--help) echo "$usage"; exit 0;;
+        --data|--preset|--runs|--out)
+            [ $# -ge 2 ] || fail "$1 needs a value; see --help"
+            printf -v "${1#--}" %s "$2"; shift 2;;
+        --only)
+            shift
+            while [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; do only="$only $1"; shift; done;;
+        *) more+=("$1"); shift;;
+    esac
+done
+case $preset in ''|report|tuned|sample) ;; *) fail "--preset $preset: choose report, tuned or sample";; esac
+
+set_up "$repository/requirements.txt" $modules
+
+if [ -z "$data" ] && [ -d hw3_data ]; then
+    data=hw3_data
+elif [ -z "$data" ]; then
+    data=sample_data preset=${preset:-sample}
+    "$PYTHON" -m common.sample_data "$data"
+fi
+[ -d "$data" ] || fail "--data $data is not a folder; bash hw_download.sh makes one"
+preset=${preset:-report} runs=${runs:-runs/${preset:-report}}
+
+train() {  # train PACKAGE RUN_NAME FLAG…: trains unless that run is finished, goes on with it if it was stopped
+    "$PYTHON" -m "$1.train" --data "$data" --preset "$preset" --run "$runs/$2" --resume "${@:3}" ${more[@]+"${more[@]}"}
+}
+
+draw() {  # draw PACKAGE
+    "$PYTHON" -m "$1.figures" --runs "$runs" --out "$out"
+}
+
+has_domains() {  # has_domains DOMAIN…: whether the data has them; says so where it does not
+    for domain in "$@"; do
+        if [ ! -e "$data/digits/$domain/train.csv" ]; then
+            echo "Leaving out $1 → $2: $data/digits/$domain is not there"
+            return 1
+        fi
+    done
+}

@@ -1,0 +1,349 @@
+"""Tools that a training loop calls: settings, device, precision, batches, the run folder.
+
+A run folder holds everything of a run:
+
+    config.json      settings, versions, seed, git revision, device
+    metrics.csv      one row an epoch
+    samples/         image grids, where the problem draws them
+    checkpoint.pt    what --resume needs: the state after the last finished epoch
+    weights.pt       what inference and figures need, written at the end
+    summary.json     test metrics and cost, written last: a run that has one is finished
+"""
+import argparse
+import csv
+import json
+import math
+import pickle
+import platform
+import subprocess
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from tqdm import tqdm
+
+from common.cli import UserError, progress, written_whole
+from common.data import is_sample_data
+
+PRESETS = ("report", "tuned", "sample")
+WHEN_STOPPED = "the finished epochs are saved; the same command with --resume goes on from there"
+
+
+# ---- settings --------------------------------------------------------------------------------------------------------
+
+def read_settings(description, table, flags=()):
+    """Read a training script's command line.
+
+    Args: `table`, a row for each hyper-parameter: (name, value in preset report, in tuned, in sample, help with unit
+    and source), with the choices as a sixth entry where it has some; `flags`, further settings that must be given, as
+    (name, choices, help).
+    Returns every setting by name, `run` (Path) and `resume` (bool) among them; device and precision are resolved.
+    With --resume on a run that was started, that run's settings hold. Raises UserError if a flag contradicts them.
+    """
+    given = vars(_parser(description, table, flags).parse_args())
+    given = {name: value for name, value in given.items() if value is not None}
+    run, resume = given.pop("run"), given.pop("resume")
+    if "data" in given:
+        given["data"] = str(Path(given["data"]).resolve())
+
+    if resume and (run / "config.json").is_file():
+        settings = read_json(run / "config.json")["settings"]
+        for name, value in given.items():
+            # a run may move to another device; anything else would make it another run
+            if name != "device" and settings[name] != value:
+                raise UserError(f"--resume: {run} was started with {name} = {settings[name]}, not {value}; leave that flag "
+                                "out, or choose another --run")
+        settings["device"] = given.get("device", settings["device"])
+    else:
+        missing = [f"--{name}" for name, *_ in flags if name not in given]
+        if missing:
+            raise UserError(f"{', '.join(missing)} must be given; see --help")
+        column = 1 + PRESETS.index(given.get("preset", "report"))
+        settings = dict(preset="report", data=str(Path("hw3_data").resolve()), limit=None, seed=0, device="auto",
+                        precision="auto")
+        settings |= {row[0]: row[column] for row in table} | given
+    device = pick_device(settings["device"])
+    settings |= {"device": str(device), "precision": pick_precision(device, settings["precision"])}
+    return settings | {"run": run, "resume": resume}
+
+
+def _parser(description, table, flags):
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=120))
+    group = parser.add_argument_group("the run")
+    group.add_argument("--run", type=Path, required=True, metavar="DIR", help="the folder of this run")
+    group.add_argument("--resume", action="store_true", help="go on with the run in that folder, if there is one")
+    for name, choices, text in flags:
+        group.add_argument(f"--{name}", choices=choices, help=text)
+    group.add_argument("--data", metavar="DIR", help="a folder in the course layout (default: hw3_data)")
+    group.add_argument("--preset", choices=PRESETS, help="a set of hyper-parameters (default: report)")
+    group.add_argument("--limit", type=_number(int, 1), metavar="N", help="only the first N images of each split")
+    group.add_argument("--seed", type=_number(int, 0), metavar="N", help="of all random numbers (default: 0)")
+    group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
+    group.add_argument("--precision", choices=("float32", "bfloat16"),
+                       help="of the networks' arithmetic (default: bfloat16 where the device is fast at it)")
+    group = parser.add_argument_group("hyper-parameters", "[value in preset report | tuned | sample]")
+    for name, *values, text, choices in (row if len(row) == 6 else (*row, None) for row in table):
+        flag = f"--{name.replace('_', '-')}"
+        text = f"{text} [{' | '.join(str(value) for value in values)}]"
+        if isinstance(values[0], bool):
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        elif choices:
+            group.add_argument(flag, choices=choices, help=text)
+        else:
+            least = 1 if isinstance(values[0], int) else 0
+            group.add_argument(flag, type=_number(type(values[0]), least), help=text,
+                               metavar="N" if isinstance(values[0], int) else "X")
+    return parser
+
+
+def _number(kind, least):
+    def convert(text):
+        value = kind(text)
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not a number from {least} up")
+        return value
+    convert.__name__ = kind.__name__      # argparse names the type in its own message
+    return convert
+
+
+# ---- device ----------------------------------------------------------------------------------------------------------
+
+def pick_device(name="auto"):
+    """The torch.device of that name; "auto" is CUDA where there is one, else the CPU. Raises UserError if unusable."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"the device {name} cannot be used ({reason}); try --device cpu") from None
+    torch.backends.cudnn.benchmark = True       # a run's batches have one shape, so the search for kernels pays
+    return device
+
+
+def pick_precision(device, name="auto"):
+    """Either "float32" or "bfloat16"; "auto" is bfloat16 where the device multiplies it in hardware."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        try:
+            processor = Path("/proc/cpuinfo").read_text()
+        except OSError:
+            processor = ""
+        fast = device.type == "cpu" and ("avx512_bf16" in processor or "amx_bf16" in processor)
+    return "bfloat16" if fast else "float32"
+
+
+def autocast(device, precision):
+    """A context for forward passes in `precision`; it can be entered again and again."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+# ---- batches ---------------------------------------------------------------------------------------------------------
+
+def shuffled_batches(count, batch_size, steps, device):
+    """Random indices int64 [steps, batch_size] into `count` items, as one fresh permutation after the other.
+
+    Each item appears before any appears again, so a small set is cycled evenly beside a larger one.
+    """
+    repeats = math.ceil(steps * batch_size / count)
+    order = torch.cat([torch.randperm(count, device=device) for _ in range(repeats)])
+    return order[:steps * batch_size].view(steps, batch_size)
+
+
+class Averages:
+    """Means of losses over an epoch. They stay on the device: reading each would make the host wait for each step."""
+
+    def __init__(self):
+        self.sums, self.count = {}, 0
+
+    def add(self, **values):
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        self.count += 1
+
+    def means(self):
+        return {name: (total / self.count).item() for name, total in self.sums.items()}
+
+
+# ---- run folder ------------------------------------------------------------------------------------------------------
+
+class Run:
+    """The folder of one run.
+
+    Args: the `settings` of read_settings; `epochs` in all; `parts`, by name, everything with a state_dict that training
+    changes (models, optimizers, schedulers). With `resume`, parts and random state become those of the checkpoint.
+    Raises UserError if the folder holds a run but `resume` is off, cannot be written, or its checkpoint is unreadable.
+
+    `epoch` counts the epochs done; `finished` says that there is nothing left to do.
+    """
+
+    def __init__(self, settings, epochs, parts):
+        self.settings, self.folder, self.epochs, self.parts = settings, settings["run"], epochs, parts
+        self.device = torch.device(settings["device"])
+        self.epoch, self.seconds, self.rows = 0, 0.0, []
+        self.finished = (self.folder / "summary.json").is_file()
+        checkpoint = self.folder / "checkpoint.pt"
+        if (self.finished or checkpoint.is_file()) and not settings["resume"]:
+            raise UserError(f"{self.folder} already holds a run; add --resume to go on with it, or choose another --run")
+        if self.finished:
+            print(f"{self.folder}: finished already, nothing to do")
+            return
+        try:
+            (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {self.folder}: {error.strerror}; choose another --run") from None
+        torch.manual_seed(settings["seed"])
+        if checkpoint.is_file():
+            self._restore(checkpoint)
+        else:
+            write_json(self.folder / "config.json", describe_run(settings))
+        self._write_metrics()
+
+    def _restore(self, path):
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            for name, part in self.parts.items():
+                part.load_state_dict(state["parts"][name])
+            torch.set_rng_state(state["random_cpu"])
+            if self.device.type == "cuda" and state["random_cuda"] is not None:
+                torch.cuda.set_rng_state(state["random_cuda"], self.device)
+            self.epoch, self.seconds, self.rows = state["epoch"], state["seconds"], state["rows"]
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise UserError(f"cannot go on from {path} ({str(error).splitlines()[0]}); remove {self.folder} and start "
+                            "again") from None
+        print(f"{self.folder}: going on after epoch {self.epoch} of {self.epochs}")
+
+    def batches(self, indices, averages):
+        """Iterate over the batches of one epoch behind a progress bar that shows the losses so far."""
+        self._epoch_started = time.perf_counter()
+        bar = progress(indices, f"{self.folder.name} {self.epoch + 1}/{self.epochs}")
+        shown = 0.0
+        for batch in bar:
+            yield batch
+            if not bar.disable and time.perf_counter() - shown > 1:     # each look makes the host wait for the device
+                bar.set_postfix({name: f"{value:.3g}" for name, value in averages.means().items()}, refresh=False)
+                shown = time.perf_counter()
+
+    def end_epoch(self, **metrics):
+        """Count the epoch; write its row to metrics.csv, and the checkpoint."""
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise UserError(f"{self.folder}: {name} became {value} in epoch {self.epoch + 1}; the epochs before are "
+                                "saved, try a smaller --lr or --precision float32 in a new run")
+        self.epoch += 1
+        self.seconds += time.perf_counter() - self._epoch_started
+        self.rows.append({"epoch": self.epoch} | metrics | {"seconds": round(self.seconds, 1)})
+        cuda = self.device.type == "cuda"
+        with written_whole(self.folder / "checkpoint.pt") as file:
+            torch.save(dict(
+                epoch=self.epoch, seconds=self.seconds, rows=self.rows, random_cpu=torch.get_rng_state(),
+                random_cuda=torch.cuda.get_rng_state(self.device) if cuda else None,
+                parts={name: part.state_dict() for name, part in self.parts.items()}), file)
+        self._write_metrics()
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        tqdm.write(f"{self.folder.name} epoch {self.epoch}/{self.epochs}: {shown} ({self.seconds:.0f} s)")
+
+    def _write_metrics(self):
+        with written_whole(self.folder / "metrics.csv") as path, open(path, "w", newline="") as file:
+            names = dict.fromkeys(name for row in self.rows for name in row)      # a phase may have columns of its own
+            writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def meta(self):
+        """What a weights file says of its run: the settings (but no folder of this machine) and the git revision."""
+        settings = {name: value for name, value in self.settings.items() if name not in ("run", "resume", "data")}
+        return settings | dict(sample_data=is_sample_data(self.settings["data"]), git_revision=git_revision())
+
+    def finish(self, **metrics):
+        """Write summary.json with the test `metrics`: the run is finished."""
+        memory = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else None
+        write_json(self.folder / "summary.json", metrics | dict(
+            epochs=self.epoch, train_seconds=round(self.seconds, 1), gpu_peak_mib=memory and round(memory)))
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, float))
+        print(f"{self.folder}: done in {self.seconds:.0f} s, {shown}")
+
+
+def describe_run(settings):
+    """What config.json says: the settings, and where and with what they were run."""
+    device = torch.device(settings["device"])
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return dict(
+        settings={name: value for name, value in settings.items() if name not in ("run", "resume")},
+        sample_data=is_sample_data(settings["data"]), hardware=name, git_revision=git_revision(),
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        versions=dict(python=platform.python_version(), torch=torch.__version__, torchvision=torchvision.__version__,
+                      numpy=np.__version__))
+
+
+def git_revision():
+    """The revision of this repository, with "+" where files were changed since; None outside a git checkout."""
+    try:
+        revision, changes = (
+            subprocess.run(["git", "-C", Path(__file__).parent, *words], capture_output=True, text=True, check=True).stdout
+            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no")))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return revision.strip() + ("+" if changes else "")
+
+
+def read_json(path):
+    """Parse a json file of a run. Raises UserError if it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
+def write_json(path, content):
+    """Write a json file, whole or not at all."""
+    with written_whole(path) as file:
+        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+# ---- weights ---------------------------------------------------------------------------------------------------------
+
+def save_weights(path, meta, **modules):
+    """Save the state of `modules` by name and `meta` (plain values: what inference must know) in one file."""
+    with written_whole(path) as file:
+        torch.save({"meta": meta, "modules": {name: module.state_dict() for name, module in modules.items()}}, file)
+
+
+def load_weights(path, **modules):
+    """Load a file of save_weights into `modules`, set them to eval mode and return its meta.
+
+    Nothing but tensors and plain values is unpickled. Raises UserError if the file is missing, damaged or another
+    model's.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for name, module in modules.items():
+            module.load_state_dict(state["modules"][name])
+            module.eval()
+        return state["meta"]
+    except FileNotFoundError:
+        raise UserError(f"the weights {path} do not exist") from None
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, EOFError,
+            pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path} does not hold the weights of this model ({reason})") from None
+
+
+def find_weights(given, shipped, advice):
+    """The weights to use: the file `given` by the user, else the file `shipped` with the code if it is there.
+
+    Raises UserError with `advice`, the commands that make the weights, if neither is there.
+    """
+    if given is not None:
+        return Path(given)
+    if not shipped.is_file():
+        raise UserError(f"there are no trained weights at {shipped}; {advice}")
+    return shipped

@@ -1,0 +1,94 @@
+"""What DANN and ADDA share: the three pairs of digit domains, source augmentation, evaluation, the grader's csv."""
+import argparse
+import csv
+from pathlib import Path
+
+import torch
+
+from common.augment import (
+    blend_into_backgrounds,
+    change_geometry,
+    invert,
+    normalise,
+    to_float,
+)
+from common.cli import UserError, progress, written_whole
+from common.data import DIGIT_SIZE, DOMAINS, list_images, read_images
+
+PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))      # (source, target), in the report's order
+SOURCE_OF = {target: source for source, target in PAIRS}
+NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
+
+# rows of a settings table, for both methods: (name, report, tuned, sample, help); the report only normalises
+AUGMENTATION = (
+    ("rotation",    0.0,  15.0,  15.0, "random rotation of training digits, up to ± degrees"),
+    ("scale",       0.0,  0.25,  0.25, "random width and height of training digits, up to ± this share"),
+    ("shift",       0.0,   0.1,   0.1, "random shift of training digits, up to ± this share of the image"),
+    ("inversion", False,  True,  True, "make half of the training digits negatives"),
+    ("blend",       0.0,   0.5,   0.5, "share of source digits that are blended, by absolute difference, into corners of "
+                                       "unlabelled target images (adaptation only)"),
+)
+
+
+def augment(images, settings, backgrounds=None):
+    """Digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
+
+    `backgrounds`, unlabelled target images of the same shape, are used for `blend`; without them nothing is blended.
+    """
+    if settings["rotation"] or settings["scale"] or settings["shift"]:
+        scales = (1 - settings["scale"], 1 + settings["scale"])
+        images = change_geometry(images, settings["rotation"], scales, settings["shift"])
+    if settings["inversion"]:
+        images = invert(images)
+    if settings["blend"] and backgrounds is not None:
+        chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < settings["blend"]
+        images = torch.where(chosen, blend_into_backgrounds(images, backgrounds), images)
+    return images
+
+
+@torch.no_grad()
+def predict(network, images, device, batch_size=256):
+    """The most probable digit of each image: int64 [N] on the CPU.
+
+    `images` uint8 [N, 3, 28, 28] on any device; `network` maps float [N, 3, 28, 28] in [-1, 1] to logits [N, 10] and is
+    in eval mode.
+    """
+    return torch.cat([network(normalise(to_float(batch.to(device)))).argmax(dim=1).cpu()
+                      for batch in progress(images.split(batch_size), "predicting")])
+
+
+def accuracy(network, digits, device):
+    """Share of the `digits` (common.data.Digits) that the network (see `predict`) labels rightly, 0 to 1."""
+    return (predict(network, digits.images, device) == digits.labels).double().mean().item()
+
+
+def read_grader_arguments(description):
+    """The command line of hw_p3.sh and hw_p4.sh: `images` (Path), `target`, `output` (Path), `weights`, `device`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("images", type=Path, metavar="IMAGE_DIR", help="folder of png, jpg or bmp files")
+    parser.add_argument("target", choices=DOMAINS, metavar="TARGET", help=f"the images' domain: {', '.join(DOMAINS)}")
+    parser.add_argument("output", type=Path, metavar="PRED.csv", help="csv to write: image_name,label")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda … (default: cuda where there is one)")
+    return parser.parse_args()
+
+
+def check_target(meta, target, path):
+    """Raises UserError if the weights at `path`, whose meta this is, were not trained for that target."""
+    if meta["target"] != target:
+        raise UserError(f"{path} was trained for target {meta['target']}, not {target}; give other --weights")
+
+
+def label_folder(network, folder, output, device):
+    """The grader's job: label each image of `folder`, write `output`: header image_name,label, rows sorted by name.
+
+    The csv appears whole or not at all. Raises UserError for an empty folder, an unreadable image, an unwritable output.
+    """
+    paths = list_images(folder)
+    with written_whole(output) as part:       # first, so that a wrong path shows before the work
+        labels = predict(network, read_images(paths, DIGIT_SIZE), device)
+        with open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("image_name", "label"))
+            writer.writerows(zip((path.name for path in paths), labels.tolist()))
+    print(f"{output}: labels of {len(paths)} images")

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# hw_p1.sh OUT.png: 32 faces sampled from the VAE
+. "$(dirname "${BASH_SOURCE[0]}")/common/python.sh"
+exec "$PYTHON" -m p1_vae.inference "$@"

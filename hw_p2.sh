@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# hw_p2.sh OUT.png: 32 faces sampled from the GAN
+. "$(dirname "${BASH_SOURCE[0]}")/common/python.sh"
+exec "$PYTHON" -m p2_dcgan.inference "$@"

@@ -1,0 +1,112 @@
+"""Train the VAE on faces.   python3 -m p1_vae.train --data hw3_data --preset report --run runs/report/p1_vae"""
+import torch
+from torch.nn import functional as F
+from torchvision.utils import save_image
+
+from common.augment import flip_horizontally, flip_vertically, to_float
+from common.cli import run_command
+from common.data import load_faces
+from common.training import (
+    WHEN_STOPPED,
+    Averages,
+    Run,
+    autocast,
+    read_settings,
+    save_weights,
+    shuffled_batches,
+)
+from p1_vae.model import LATENT_SIZE, VAE
+
+SETTINGS = (
+    # name             report   tuned  sample   meaning, unit, source where the report is silent
+    ("epochs",             50,     50,     12, "passes over the training faces"),
+    ("batch_size",        128,     64,     32, "faces a step; not in the report, 128 is the usual choice"),
+    ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate at the start"),
+    ("lr_step",            15,     15,      6, "epochs between two cuts of the learning rate"),
+    ("lr_decay",          0.6,    0.6,    0.6, "factor of each cut"),
+    ("horizontal_flip",  True,   True,   True, "mirror half of the training faces"),
+    ("vertical_flip",    True,  False,  False, "turn half of the training faces upside down"),
+    ("kl_weight",         1.0,   0.25,   0.25, "weight of the KL divergence (summed over the latent) against the squared "
+                                               "error (summed over pixels); not in the report, 1 for a decoder variance "
+                                               "of 1/2"),
+)
+SAMPLES_EVERY = 5       # epochs between two grids in samples/
+
+
+def vae_loss(reconstruction, images, mu, logvar):
+    """The two terms of the negative evidence lower bound (Kingma & Welling 2014, eq. 7 and appendix B).
+
+    Both are sums over one image (pixels and channels, latent dimensions) and means over the batch: the squared error,
+    which is -log p(x | z) of a Gaussian decoder up to scale and constant, and KL(q(z | x) || N(0, I)) in nats.
+    """
+    squared_error = F.mse_loss(reconstruction, images, reduction="sum") / len(images)
+    kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum() / len(images)
+    return squared_error, kl
+
+
+@torch.no_grad()
+def reconstruct(vae, images, batch_size=256):
+    """uint8 [N, 3, 64, 64] on the VAE's device -> reconstructions from the latent mean [N, 3, 64, 64] in [0, 1], and
+    the latent means [N, 256]; float32, on the CPU."""
+    vae.eval()
+    means, outputs = [], []
+    for batch in images.split(batch_size):
+        mu, _ = vae.encoder(to_float(batch))
+        means.append(mu.cpu())
+        outputs.append(vae.decoder(mu).cpu())
+    return torch.cat(outputs), torch.cat(means)
+
+
+def image_mse(reconstructions, images):
+    """Mean squared error of each image on [0, 1] pixels: float32 [N], for uint8 images [N, 3, 64, 64]."""
+    return (reconstructions - images.cpu() / 255).square().mean(dim=(1, 2, 3))
+
+
+def main():
+    settings = read_settings("Train the VAE of problem 1 on faces.", SETTINGS)
+    device = torch.device(settings["device"])
+    train = load_faces(settings["data"], "train", settings["limit"]).images.to(device)
+    test = load_faces(settings["data"], "test", settings["limit"]).images.to(device)
+
+    torch.manual_seed(settings["seed"])
+    vae = VAE().to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(vae.parameters(), lr=settings["lr"])
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
+    fixed_latent = torch.randn(32, LATENT_SIZE, generator=torch.Generator().manual_seed(settings["seed"])).to(device)
+    run = Run(settings, settings["epochs"], dict(vae=vae, optimizer=optimizer, schedule=schedule))
+
+    batch_size = min(settings["batch_size"], len(train))
+    while run.epoch < run.epochs and not run.finished:
+        vae.train()
+        losses = Averages()
+        for indices in run.batches(shuffled_batches(len(train), batch_size, len(train) // batch_size, device), losses):
+            images = to_float(train[indices])
+            if settings["horizontal_flip"]:
+                images = flip_horizontally(images)
+            if settings["vertical_flip"]:
+                images = flip_vertically(images)
+
+            with autocast(device, settings["precision"]):
+                reconstruction, mu, logvar = vae(images)
+            squared_error, kl = vae_loss(reconstruction, images, mu, logvar)
+            loss = squared_error + settings["kl_weight"] * kl
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.add(reconstruction=squared_error, kl=kl)
+        schedule.step()
+
+        reconstructions, _ = reconstruct(vae, test)
+        if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 == run.epochs:
+            with torch.no_grad():
+                save_image(vae.decoder(fixed_latent), run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", nrow=8)
+        run.end_epoch(**losses.means(), test_mse=image_mse(reconstructions, test).mean().item())
+
+    if not run.finished:
+        mse = image_mse(reconstruct(vae, test)[0], test)
+        save_weights(run.folder / "weights.pt", run.meta(), vae=vae)
+        run.finish(test_mse=mse.mean().item(), test_images=len(test), train_images=len(train))
+
+
+if __name__ == "__main__":
+    run_command(main, WHEN_STOPPED)

@@ -1,0 +1,37 @@
+"""The grader's job for problem 2: one image with 32 faces sampled from the GAN.   bash hw_p2.sh OUT.png"""
+import argparse
+from pathlib import Path
+
+import torch
+
+from common.cli import run_command
+from common.plots import save_grid
+from common.training import find_weights, load_weights
+from p2_dcgan.model import Generator
+from p2_dcgan.train import generate, make_noise
+
+SHIPPED = Path(__file__).parent / "weights" / "generator.pt"
+SEED = 0
+
+
+def sample(generator, noise, count=32, seed=SEED):
+    """Faces float32 [count, 3, 64, 64] in [0, 1] from `noise`, "uniform" or "gaussian", as the generator was trained."""
+    return generate(generator, make_noise(count, noise, torch.Generator().manual_seed(seed)))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Write one image with 32 faces sampled from the DCGAN, seed fixed.")
+    parser.add_argument("output", type=Path, metavar="OUT.png", help="image to write")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
+    args = parser.parse_args()
+
+    generator = Generator()
+    path = find_weights(args.weights, SHIPPED, "train with `bash p2_dcgan/run.sh`, then add "
+                                               "--weights runs/report/p2_dcgan_uniform/weights.pt")
+    meta = load_weights(path, generator=generator)
+    save_grid(args.output, sample(generator, meta["noise"]))
+    print(f"{args.output}: 32 faces, 8 by 4, sampled with seed {SEED}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,146 @@
+"""Train the DCGAN on faces.   python3 -m p2_dcgan.train --data hw3_data --preset report --run runs/report/p2_dcgan"""
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.utils import save_image
+
+from common.augment import (
+    change_brightness_and_contrast,
+    flip_horizontally,
+    flip_vertically,
+    normalise,
+    to_float,
+)
+from common.cli import run_command
+from common.data import load_faces
+from common.metrics import pairwise_diversity, sharpness
+from common.training import (
+    WHEN_STOPPED,
+    Averages,
+    Run,
+    autocast,
+    read_settings,
+    save_weights,
+    shuffled_batches,
+)
+from p2_dcgan.model import NOISE_SIZE, Discriminator, Generator
+
+SETTINGS = (
+    # name             report    tuned   sample   meaning, unit, source where the report is silent
+    ("epochs",            100,     100,       6, "passes over the training faces"),
+    ("batch_size",        128,     128,      32, "real (and as many generated) faces a step; 128 as in Radford et al."),
+    ("lr",               1e-3,    2e-4,    5e-4, "Adam's learning rate at the start, both players; 2e-4 in Radford et al."),
+    ("beta1",             0.5,     0.5,     0.5, "Adam's first momentum; not in the report, 0.5 in Radford et al."),
+    ("lr_step",            15,      30,      15, "epochs between two cuts of the learning rate"),
+    ("lr_decay",          0.6,     0.6,     0.6, "factor of each cut"),
+    ("noise",       "uniform", "uniform", "uniform", "distribution of the noise: U(-1, 1) or N(0, 1)", ("uniform", "gaussian")),
+    ("horizontal_flip",  True,    True,    True, "mirror half of the training faces"),
+    ("vertical_flip",    True,   False,   False, "turn half of the training faces upside down"),
+    ("brightness_contrast", 0.2,   0.0,     0.0, "random brightness and contrast of the training faces: up to this share"),
+    ("real_label",        1.0,     0.9,     0.9, "what the discriminator is asked to say of real faces; below 1 is "
+                                                 "one-sided label smoothing (Salimans et al. 2016)"),
+)
+SAMPLES_EVERY = 5       # epochs between two grids in samples/
+
+
+def make_noise(count, distribution, generator=None, device="cpu"):
+    """Noise for `count` images, float32 [count, 64], from U(-1, 1) ("uniform") or N(0, 1) ("gaussian")."""
+    if distribution == "gaussian":
+        return torch.randn(count, NOISE_SIZE, generator=generator, device=device)
+    return torch.rand(count, NOISE_SIZE, generator=generator, device=device) * 2 - 1
+
+
+def initialise(module):
+    """Radford et al., section 4: convolutions from N(0, 0.02); BatchNorm scales around 1 likewise."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+@torch.no_grad()
+def generate(generator, noise, batch_size=256):
+    """Faces float32 [N, 3, 64, 64] in [0, 1], on the CPU, for noise [N, 64] on the generator's device (eval mode)."""
+    generator.eval()
+    return torch.cat([(generator(batch).cpu() + 1) / 2 for batch in noise.split(batch_size)])
+
+
+def main():
+    settings = read_settings("Train the DCGAN of problem 2 on faces.", SETTINGS)
+    device = torch.device(settings["device"])
+    train = load_faces(settings["data"], "train", settings["limit"]).images.to(device)
+    test = load_faces(settings["data"], "test", settings["limit"]).images
+
+    torch.manual_seed(settings["seed"])
+    generator = Generator().apply(initialise).to(device, memory_format=torch.channels_last)
+    discriminator = Discriminator().apply(initialise).to(device, memory_format=torch.channels_last)
+    betas = (settings["beta1"], 0.999)
+    generator_optimizer = torch.optim.Adam(generator.parameters(), settings["lr"], betas)
+    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["lr"], betas)
+    schedules = [torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
+                 for optimizer in (generator_optimizer, discriminator_optimizer)]
+    run = Run(settings, settings["epochs"], dict(
+        generator=generator, discriminator=discriminator, generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer, generator_schedule=schedules[0],
+        discriminator_schedule=schedules[1]))
+
+    fixed = torch.Generator().manual_seed(settings["seed"])
+    fixed_noise = make_noise(max(32, len(test)), settings["noise"], fixed).to(device)
+    batch_size = min(settings["batch_size"], len(train))
+    real_target = torch.full((batch_size,), settings["real_label"], device=device)
+    ones, zeros = torch.ones(batch_size, device=device), torch.zeros(batch_size, device=device)
+
+    while run.epoch < run.epochs and not run.finished:
+        generator.train()
+        discriminator.train()
+        losses = Averages()
+        for indices in run.batches(shuffled_batches(len(train), batch_size, len(train) // batch_size, device), losses):
+            images = to_float(train[indices])
+            if settings["horizontal_flip"]:
+                images = flip_horizontally(images)
+            if settings["vertical_flip"]:
+                images = flip_vertically(images)
+            if settings["brightness_contrast"]:
+                images = change_brightness_and_contrast(images, settings["brightness_contrast"])
+            real = normalise(images)
+
+            # Goodfellow et al. 2014, algorithm 1. The discriminator ascends log D(x) + log(1 - D(G(z))); detach keeps
+            # this step's gradient out of the generator
+            with autocast(device, settings["precision"]):
+                fake = generator(make_noise(batch_size, settings["noise"], device=device))
+                real_score = discriminator(real)
+                fake_score = discriminator(fake.detach())
+            discriminator_loss = (F.binary_cross_entropy(real_score, real_target)
+                                  + F.binary_cross_entropy(fake_score, zeros))
+            discriminator_optimizer.zero_grad()
+            discriminator_loss.backward()
+            discriminator_optimizer.step()
+
+            # the generator ascends log D(G(z)), the non-saturating form of its loss
+            with autocast(device, settings["precision"]):
+                score = discriminator(fake)
+            generator_loss = F.binary_cross_entropy(score, ones)
+            generator_optimizer.zero_grad()
+            generator_loss.backward()
+            generator_optimizer.step()
+
+            losses.add(discriminator_loss=discriminator_loss, generator_loss=generator_loss,
+                       real_score=real_score.mean(), fake_score=fake_score.mean())
+        for schedule in schedules:
+            schedule.step()
+
+        if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 in (1, run.epochs):
+            grid = generate(generator, fixed_noise[:32])
+            save_image(grid, run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", nrow=8)
+        run.end_epoch(**losses.means())
+
+    if not run.finished:
+        samples = generate(generator, fixed_noise[:len(test)])
+        save_weights(run.folder / "weights.pt", run.meta(), generator=generator)
+        run.finish(sharpness=sharpness(samples), diversity=pairwise_diversity(samples),
+                   real_sharpness=sharpness(test / 255), real_diversity=pairwise_diversity(test / 255),
+                   train_images=len(train))
+
+
+if __name__ == "__main__":
+    run_command(main, WHEN_STOPPED)

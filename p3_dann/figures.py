@@ -1,0 +1,76 @@
+"""Problem 3's table and figures, from its runs.   python3 -m p3_dann.figures --runs runs/report --out report"""
+from common.augment import resize
+from common.cli import UserError, run_command
+from common.maps import add_maps
+from common.report import Section, find_run, percent, read_figure_arguments
+from common.training import load_weights
+from common.uda import NAMES, PAIRS
+from p3_dann.model import Classifier, Discriminator, FeatureExtractor
+from p3_dann.train import MODES
+
+REPORT = {"source": (13.67, 19.99, 40.51), "dann": (28.73, 48.2, 51.67), "target": (91.28, 91.49, 96.91)}
+ROWS = {"source": "trained on source (lower bound)", "dann": "DANN", "target": "trained on target (upper bound)"}
+
+
+def main():
+    args = read_figure_arguments("Draw problem 3's part of the report: DANN.")
+    runs = {(pair, mode): find_run(args.runs / f"p3_{'-'.join(pair)}_{mode}") for pair in PAIRS for mode in MODES}
+    if not any(runs.values()):
+        raise UserError(f"{args.runs} holds no finished run of problem 3; train some with bash p3_dann/run.sh")
+    section = Section(args.out, "p3_dann", "Problem 3: DANN on digits")
+    section.runs += [run for run in runs.values() if run]
+    accuracy = {key: run.summary["target_accuracy"] if run else None for key, run in runs.items()}
+    section.results = {f"{'-'.join(pair)}_{mode}": accuracy[pair, mode] for pair in PAIRS for mode in MODES}
+    some_run = section.runs[0]
+
+    section.heading("3.1–3.3 Accuracy on the target's test images")
+    rows = []
+    for mode in MODES:
+        rows.append([ROWS[mode], *(percent(accuracy[pair, mode]) for pair in PAIRS)])
+        rows.append(["in the report", *(f"{value:.2f}" for value in REPORT[mode])])
+    section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], rows,
+                  f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run, as the data "
+                  "lacks a domain.")
+
+    section.heading("3.4 t-SNE of the features")
+    extractor, classifier = FeatureExtractor(), Classifier()
+    for pair in PAIRS:
+        run = runs[pair, "dann"]
+        if run is None:
+            section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: not run.")
+            continue
+        load_weights(run.weights, extractor=extractor, classifier=classifier)
+        size = run.settings["image_size"]
+        encode = lambda images, size=size: extractor(resize(images, size))
+        add_maps(section, run, {"source": encode, "target": encode})
+
+    section.heading("3.5 Architecture and settings")
+    section.listing(f"{extractor}\n{classifier}\n{Discriminator()}")
+    section.settings_table(next((run for (_, mode), run in runs.items() if run and mode == "dann"), some_run).config)
+
+    section.heading("3.6 Observations")
+    section.text("All three domains go through one network, so USPS's gray images are given three equal channels. The other "
+                 "way round, making MNIST-M and SVHN gray, would throw away what tells a digit from its background.")
+    for pair in PAIRS:
+        lower, adapted, upper = (accuracy[pair, mode] for mode in MODES)
+        if None in (lower, adapted, upper):
+            continue
+        name = f"{NAMES[pair[0]]} → {NAMES[pair[1]]}"
+        gap = upper - lower
+        verdict = (f"closes {100 * (adapted - lower) / gap:.0f} % of the gap between the two bounds"
+                   if adapted > lower and gap > 0 else "does not help")
+        epochs = [float(row["domain_accuracy"]) for row in runs[pair, "dann"].rows]
+        section.text(f"{name}: DANN {verdict} (lower bound {percent(lower)} %, DANN {percent(adapted)} %, upper bound "
+                     f"{percent(upper)} %). In its last epoch the discriminator tells {100 * epochs[-1]:.0f} % of the features' "
+                     "domains rightly; 50 % would be perfect confusion.")
+    gray, coloured = accuracy[PAIRS[0], "dann"], accuracy[PAIRS[2], "dann"]
+    if gray is not None and coloured is not None:
+        section.text(f"From a gray source to a coloured target (USPS → MNIST-M) DANN reaches {percent(gray)} %, from a coloured "
+                     f"source to a gray target (SVHN → USPS) {percent(coloured)} %. The report found the first the harder: a "
+                     "network that has seen strokes on black alone has no features for coloured backgrounds.")
+    section.write()
+    print(f"{args.out / 'sections' / 'p3_dann.json'}: problem 3's part of the report")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,27 @@
+"""The grader's job for problem 3: label the digits of a folder by DANN.   bash hw_p3.sh IMAGE_DIR TARGET PRED.csv"""
+from pathlib import Path
+
+from common.cli import run_command
+from common.training import find_weights, load_weights, pick_device, pick_precision
+from common.uda import SOURCE_OF, check_target, label_folder, read_grader_arguments
+from p3_dann.model import Classifier, FeatureExtractor
+from p3_dann.train import make_network
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+def main():
+    args = read_grader_arguments("Label the digit images of a folder with the DANN adapted to TARGET.")
+    pair = f"{SOURCE_OF[args.target]}-{args.target}"
+    path = find_weights(args.weights, SHIPPED / f"{pair}.pt", "train with `bash p3_dann/run.sh`, then add "
+                                                              f"--weights runs/report/p3_{pair}_dann/weights.pt")
+    extractor, classifier = FeatureExtractor(), Classifier()
+    meta = load_weights(path, extractor=extractor, classifier=classifier)
+    check_target(meta, args.target, path)
+    device = pick_device(args.device)
+    network = make_network(extractor, classifier, meta | {"precision": pick_precision(device)}, device)
+    label_folder(network, args.images, args.output, device)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,153 @@
+"""Train DANN, or one of its two bounds, on a pair of digit domains.
+
+    python3 -m p3_dann.train --source usps --target mnistm --mode dann --data hw3_data --run runs/report/p3_usps-mnistm_dann
+"""
+import math
+
+import torch
+from torch.nn import functional as F
+
+from common.augment import normalise, resize, to_float
+from common.cli import run_command
+from common.data import DOMAINS, load_digits
+from common.training import (
+    WHEN_STOPPED,
+    Averages,
+    Run,
+    autocast,
+    read_settings,
+    save_weights,
+    shuffled_batches,
+)
+from common.uda import AUGMENTATION, accuracy, augment
+from p3_dann.model import Classifier, Discriminator, FeatureExtractor
+
+MODES = ("source", "dann", "target")
+FLAGS = (
+    ("source", DOMAINS, "domain with labels"),
+    ("target", DOMAINS, "domain to adapt to: its labels are used by mode target, and to test, by nothing else"),
+    ("mode", MODES, "source: train on the source alone (lower bound); dann: on labelled source and unlabelled target; "
+                    "target: on the labelled target (upper bound)"),
+)
+SETTINGS = (
+    # name             report   tuned  sample   meaning, unit, source where the report is silent
+    ("epochs",             50,     20,      6, "passes over the larger of the training sets that are used"),
+    ("batch_size",         64,     64,     32, "images of each domain a step; not in the report, half of 128 as in Ganin "
+                                               "et al. 2016"),
+    ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate, at the start if it is annealed"),
+    ("lr_schedule", "constant", "cosine", "cosine", "constant, or falling to 0 along half a cosine over all steps",
+                                                    ("constant", "cosine")),
+    ("image_size",         28,     16,     14, "pixels a side to which digits are resized; at 16 the extractor's receptive "
+                                               "field of 11 pixels covers most of a digit"),
+    ("domain_weight",     1.0,    1.0,    1.0, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "
+                                               "2016; not in the report, 1 as there"),
+    *AUGMENTATION,
+)
+
+
+class ReverseGradient(torch.autograd.Function):
+    """The gradient reversal layer (Ganin et al. 2016, eq. 16–17): identity forward, gradient times -weight backward."""
+
+    @staticmethod
+    def forward(context, features, weight):
+        context.weight = weight
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(context, gradient):
+        return -context.weight * gradient, None
+
+
+def reversal_weight(progress):
+    """Ganin et al. 2016, section 5.2.2: from 0 to 1 along a sigmoid, as `progress` of the training goes from 0 to 1."""
+    return 2 / (1 + math.exp(-10 * progress)) - 1
+
+
+def make_network(extractor, classifier, settings, device):
+    """The classifier as used for testing: images float [N, 3, H, W] in [-1, 1] -> logits float32 [N, 10], eval mode."""
+    extractor.to(device, memory_format=torch.channels_last).eval()
+    classifier.to(device).eval()
+
+    def network(images):
+        with autocast(device, settings["precision"]):
+            return classifier(extractor(resize(images, settings["image_size"])))
+    return network
+
+
+def main():
+    settings = read_settings("Train DANN (problem 3), or its lower or upper bound, on one pair of domains.", SETTINGS, FLAGS)
+    mode, batch_size, device = settings["mode"], settings["batch_size"], torch.device(settings["device"])
+    source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
+    target = load_digits(settings["data"], settings["target"], "train", settings["limit"])
+    labelled = target if mode == "target" else source
+    images, labels = labelled.images.to(device), labelled.labels.to(device)
+    target_images = target.images.to(device)
+
+    torch.manual_seed(settings["seed"])
+    extractor = FeatureExtractor().to(device, memory_format=torch.channels_last)
+    classifier, discriminator = Classifier().to(device), Discriminator().to(device)
+    parameters = [*extractor.parameters(), *classifier.parameters(), *discriminator.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=settings["lr"])
+    larger = max(len(images), len(target_images)) if mode == "dann" else len(images)
+    steps = max(1, larger // batch_size)                                # an epoch
+    total_steps = settings["epochs"] * steps
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 1.0 if settings["lr_schedule"] == "constant" else
+        0.5 * (1 + math.cos(math.pi * step / total_steps)))
+    run = Run(settings, settings["epochs"], dict(
+        extractor=extractor, classifier=classifier, discriminator=discriminator, optimizer=optimizer, schedule=schedule))
+
+    prepare = lambda digits: normalise(resize(digits, settings["image_size"]))
+    # the domains in the order in which a batch holds them: the discriminator says 1 for source, 0 for target
+    domains = torch.cat([torch.ones(batch_size), torch.zeros(batch_size)]).to(device)
+    while run.epoch < run.epochs and not run.finished:
+        extractor.train()
+        classifier.train()
+        losses = Averages()
+        source_order = shuffled_batches(len(images), batch_size, steps, device)
+        target_order = shuffled_batches(len(target_images), batch_size, steps, device)
+        pairs = torch.stack([source_order, target_order], dim=1)
+        for step, (source_indices, target_indices) in enumerate(run.batches(pairs, losses)):
+            target_batch = to_float(target_images[target_indices]) if mode == "dann" else None
+            source_batch = augment(to_float(images[source_indices]), settings, backgrounds=target_batch)
+            source_labels = labels[source_indices]
+
+            if mode == "dann":
+                # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss
+                # on both. Reversed, the domain loss's gradient makes the features of both domains alike
+                weight = settings["domain_weight"] * reversal_weight((run.epoch * steps + step) / total_steps)
+                with autocast(device, settings["precision"]):
+                    features = extractor(prepare(torch.cat([source_batch, target_batch])))
+                    logits = classifier(features[:batch_size])
+                    domain_scores = discriminator(ReverseGradient.apply(features, weight))
+                label_loss = F.cross_entropy(logits, source_labels)
+                domain_loss = F.binary_cross_entropy(domain_scores, domains)
+                loss = label_loss + domain_loss
+                losses.add(label_loss=label_loss, domain_loss=domain_loss,
+                           domain_accuracy=((domain_scores > 0.5) == domains.bool()).float().mean(),
+                           train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())
+            else:
+                with autocast(device, settings["precision"]):
+                    logits = classifier(extractor(prepare(source_batch)))
+                loss = F.cross_entropy(logits, source_labels)
+                losses.add(label_loss=loss, train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())
+
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        run.end_epoch(**losses.means())
+
+    if not run.finished:
+        # the last epoch's weights: none is picked, so the target's test labels choose nothing
+        network = make_network(extractor, classifier, settings, device)
+        tests = {name: load_digits(settings["data"], settings[name], "test", settings["limit"])
+                 for name in ("source", "target")}
+        save_weights(run.folder / "weights.pt", run.meta(), extractor=extractor, classifier=classifier)
+        run.finish(target_accuracy=accuracy(network, tests["target"], device),
+                   source_accuracy=accuracy(network, tests["source"], device),
+                   target_test_images=len(tests["target"].labels), train_images=len(images))
+
+
+if __name__ == "__main__":
+    run_command(main, WHEN_STOPPED)

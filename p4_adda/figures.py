@@ -1,0 +1,69 @@
+"""Problem 4's table and figures, from its runs.   python3 -m p4_adda.figures --runs runs/report --out report"""
+from common.cli import UserError, run_command
+from common.maps import add_maps
+from common.report import Section, find_run, percent, read_figure_arguments, read_results
+from common.training import load_weights
+from common.uda import NAMES, PAIRS
+from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
+
+REPORT_ADDA = (10.07, 15.938, 13.154)
+REPORT_DANN = (28.73, 48.2, 51.67)
+
+
+def main():
+    args = read_figure_arguments("Draw problem 4's part of the report: ADDA.")
+    runs = {pair: find_run(args.runs / f"p4_{'-'.join(pair)}") for pair in PAIRS}
+    if not any(runs.values()):
+        raise UserError(f"{args.runs} holds no finished run of problem 4; train some with bash p4_adda/run.sh")
+    section = Section(args.out, "p4_adda", "Problem 4: ADDA, an improved adaptation")
+    section.runs += [run for run in runs.values() if run]
+    summaries = {pair: run.summary if run else {} for pair, run in runs.items()}
+    section.results = {f"{'-'.join(pair)}_{key}": summaries[pair].get(key) for pair in PAIRS
+                       for key in ("target_accuracy", "source_only_accuracy")}
+    some_run = section.runs[0]
+
+    section.heading("4.1 Accuracy on the target's test images")
+    dann = read_results(args.out, "p3_dann")
+    section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], [
+        ["source encoder alone", *(percent(summaries[pair].get("source_only_accuracy")) for pair in PAIRS)],
+        ["ADDA", *(percent(summaries[pair].get("target_accuracy")) for pair in PAIRS)],
+        ["in the report", *(f"{value:.2f}" for value in REPORT_ADDA)],
+        ["DANN (problem 3)", *(percent(dann.get(f"{'-'.join(pair)}_dann")) for pair in PAIRS)],
+        ["in the report", *(f"{value:.2f}" for value in REPORT_DANN)]],
+        f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run, as the data lacks a "
+        "domain. ADDA and DANN have the report's networks, which differ; so do their lower bounds.")
+
+    section.heading("4.2 t-SNE of the features")
+    source_encoder, target_encoder, classifier = LeNetEncoder2(), LeNetEncoder2(), LeNetClassifier()
+    for pair in PAIRS:
+        if runs[pair] is None:
+            section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: not run.")
+            continue
+        load_weights(runs[pair].weights, source_encoder=source_encoder, target_encoder=target_encoder)
+        add_maps(section, runs[pair], {"source": source_encoder, "target": target_encoder})
+
+    section.heading("4.3 Architecture and settings")
+    section.listing(f"{target_encoder}\n{classifier}\n{Discriminator()}")
+    section.settings_table(some_run.config)
+
+    section.heading("4.4 Observations")
+    section.text("DANN trains one extractor for both domains with one loss. ADDA trains in two stages with two encoders: the "
+                 "source's is learnt first and then left alone, the target's starts as its copy and moves on its own, so each "
+                 "domain may be read in its own way. In place of a reversed gradient the target encoder is given inverted "
+                 "labels: its loss asks the discriminator to say “source”, which still has a gradient when the discriminator "
+                 "is sure. The classifier never changes, so all that is gained is gained by moving target features to where "
+                 "source features lie.")
+    for pair in PAIRS:
+        if runs[pair] is None:
+            continue
+        before, after = summaries[pair]["source_only_accuracy"], summaries[pair]["target_accuracy"]
+        last = [row for row in runs[pair].rows if row["domain_accuracy"]][-1]
+        section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: adaptation takes the accuracy from {percent(before)} to "
+                     f"{percent(after)} % ({100 * (after - before):+.1f} points); at the end the discriminator is right for "
+                     f"{100 * float(last['domain_accuracy']):.0f} % of the features.")
+    section.write()
+    print(f"{args.out / 'sections' / 'p4_adda.json'}: problem 4's part of the report")
+
+
+if __name__ == "__main__":
+    run_command(main)

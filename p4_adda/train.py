@@ -1,0 +1,145 @@
+"""Train ADDA on a pair of digit domains.
+
+    python3 -m p4_adda.train --source usps --target mnistm --data hw3_data --run runs/report/p4_usps-mnistm
+"""
+import torch
+from torch.nn import functional as F
+
+from common.augment import normalise, to_float
+from common.cli import run_command
+from common.data import DOMAINS, load_digits
+from common.training import (
+    WHEN_STOPPED,
+    Averages,
+    Run,
+    autocast,
+    read_settings,
+    save_weights,
+    shuffled_batches,
+)
+from common.uda import AUGMENTATION, accuracy, augment
+from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
+
+FLAGS = (
+    ("source", DOMAINS, "domain with labels"),
+    ("target", DOMAINS, "domain to adapt to: its labels are used to test, by nothing else"),
+)
+SETTINGS = (
+    # name             report   tuned  sample   meaning, unit, source where the report is silent
+    ("source_epochs",      20,     20,     20, "passes over the source that train its encoder and the classifier"),
+    ("epochs",             20,     20,     20, "passes over the larger of both sets that adapt the target encoder"),
+    ("batch_size",         64,     64,     32, "images of each domain a step; not in the report"),
+    ("lr",               5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
+    ("encoder_lr",       5e-3,   1e-5,   1e-5, "Adam's learning rate for the target encoder"),
+    ("discriminator_lr", 5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
+    ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report"),
+    ("target_dropout",   True,  False,  False, "whether the target encoder's dropout is on while it adapts"),
+    *AUGMENTATION,
+)
+SOURCE, TARGET = 1, 0       # the discriminator's two classes
+
+
+def make_network(encoder, classifier, settings, device):
+    """The classifier as used for testing: images float [N, 3, 28, 28] in [-1, 1] -> logits float32 [N, 10], eval mode."""
+    encoder.to(device, memory_format=torch.channels_last).eval()
+    classifier.to(device).eval()
+
+    def network(images):
+        with autocast(device, settings["precision"]):
+            return classifier(encoder(images))
+    return network
+
+
+def main():
+    settings = read_settings("Train ADDA (problem 4) on one pair of domains.", SETTINGS, FLAGS)
+    batch_size, device = settings["batch_size"], torch.device(settings["device"])
+    source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
+    target = load_digits(settings["data"], settings["target"], "train", settings["limit"])
+    source_images, source_labels = source.images.to(device), source.labels.to(device)
+    target_images = target.images.to(device)
+
+    torch.manual_seed(settings["seed"])
+    source_encoder = LeNetEncoder2().to(device, memory_format=torch.channels_last)
+    target_encoder = LeNetEncoder2().to(device, memory_format=torch.channels_last)
+    classifier, discriminator = LeNetClassifier().to(device), Discriminator().to(device)
+    source_optimizer = torch.optim.Adam([*source_encoder.parameters(), *classifier.parameters()], settings["lr"])
+    betas = (settings["beta1"], 0.999)
+    target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas)
+    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas)
+    run = Run(settings, settings["source_epochs"] + settings["epochs"], dict(
+        source_encoder=source_encoder, target_encoder=target_encoder, classifier=classifier, discriminator=discriminator,
+        source_optimizer=source_optimizer, target_optimizer=target_optimizer,
+        discriminator_optimizer=discriminator_optimizer))
+
+    # Tzeng et al. 2017, section 4. First, source encoder and classifier learn the labelled source (eq. 9, first line)
+    while run.epoch < settings["source_epochs"] and not run.finished:
+        source_encoder.train()
+        losses = Averages()
+        steps = max(1, len(source_images) // batch_size)
+        for indices in run.batches(shuffled_batches(len(source_images), batch_size, steps, device), losses):
+            backgrounds = target_images[torch.randint(len(target_images), (batch_size,), device=device)]
+            images = augment(to_float(source_images[indices]), settings, to_float(backgrounds))
+            with autocast(device, settings["precision"]):
+                logits = classifier(source_encoder(normalise(images)))
+            loss = F.cross_entropy(logits, source_labels[indices])
+            source_optimizer.zero_grad()
+            loss.backward()
+            source_optimizer.step()
+            losses.add(label_loss=loss, train_accuracy=(logits.argmax(dim=1) == source_labels[indices]).float().mean())
+        run.end_epoch(**losses.means())
+
+    # Then both are frozen, and the target encoder, which starts from the source's, learns to give features that the
+    # discriminator takes for the source's, while the discriminator learns to tell them apart (eq. 9, other lines)
+    if run.epoch == settings["source_epochs"] and not run.finished:
+        target_encoder.load_state_dict(source_encoder.state_dict())
+    source_encoder.eval().requires_grad_(False)
+    classifier.eval().requires_grad_(False)
+    is_source = torch.full((batch_size,), SOURCE, device=device)
+    is_target = torch.full((batch_size,), TARGET, device=device)
+    while run.epoch < run.epochs and not run.finished:
+        target_encoder.train(settings["target_dropout"])
+        losses = Averages()
+        steps = max(1, max(len(source_images), len(target_images)) // batch_size)
+        source_order = shuffled_batches(len(source_images), batch_size, steps, device)
+        target_order = shuffled_batches(len(target_images), batch_size, steps, device)
+        for source_indices, target_indices in run.batches(torch.stack([source_order, target_order], dim=1), losses):
+            target_batch = to_float(target_images[target_indices])
+            source_batch = augment(to_float(source_images[source_indices]), settings, target_batch)
+
+            with autocast(device, settings["precision"]):
+                source_features = source_encoder(normalise(source_batch))
+                target_features = target_encoder(normalise(target_batch))
+                # the discriminator's step; detach keeps its gradient out of the target encoder
+                guesses = discriminator(torch.cat([source_features, target_features.detach()]))
+            truth = torch.cat([is_source, is_target])
+            discriminator_loss = F.nll_loss(guesses, truth)
+            discriminator_optimizer.zero_grad()
+            discriminator_loss.backward()
+            discriminator_optimizer.step()
+
+            # the target encoder's step with inverted labels: target features shall be called source
+            with autocast(device, settings["precision"]):
+                guesses_for_target = discriminator(target_features)
+            encoder_loss = F.nll_loss(guesses_for_target, is_source)
+            target_optimizer.zero_grad()
+            encoder_loss.backward()
+            target_optimizer.step()
+            losses.add(discriminator_loss=discriminator_loss, encoder_loss=encoder_loss,
+                       domain_accuracy=(guesses.argmax(dim=1) == truth).float().mean())
+        run.end_epoch(**losses.means())
+
+    if not run.finished:
+        # the last epoch's weights: none is picked, so the target's test labels choose nothing
+        test = load_digits(settings["data"], settings["target"], "test", settings["limit"])
+        source_test = load_digits(settings["data"], settings["source"], "test", settings["limit"])
+        before = accuracy(make_network(source_encoder, classifier, settings, device), test, device)
+        source_accuracy = accuracy(make_network(source_encoder, classifier, settings, device), source_test, device)
+        save_weights(run.folder / "weights.pt", run.meta(), source_encoder=source_encoder, target_encoder=target_encoder,
+                     classifier=classifier)
+        run.finish(target_accuracy=accuracy(make_network(target_encoder, classifier, settings, device), test, device),
+                   source_only_accuracy=before, source_accuracy=source_accuracy,
+                   target_test_images=len(test.labels), train_images=len(source_images))
+
+
+if __name__ == "__main__":
+    run_command(main, WHEN_STOPPED)

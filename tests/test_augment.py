@@ -1,0 +1,70 @@
+"""Augmentations: shapes, ranges, and that each does what its name says."""
+import pytest
+import torch
+
+from common import augment
+from common.data import DOMAINS, load_digits
+
+
+@pytest.fixture
+def images():
+    return torch.rand(64, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+def test_every_domain_is_normalised_to_one_range(sample_data):
+    """Domains in different ranges are the commonest cause of an ADDA that stays at chance."""
+    for domain in DOMAINS:
+        pixels = augment.normalise(augment.to_float(load_digits(sample_data, domain, "train").images))
+        assert pixels.dtype == torch.float32 and pixels.shape[1:] == (3, 28, 28)
+        assert -1 <= pixels.min() < -0.9 and 0.9 < pixels.max() <= 1
+
+
+def test_to_float_ends():
+    assert augment.to_float(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)).flatten().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("flip, axis", [(augment.flip_horizontally, 3), (augment.flip_vertically, 2)])
+def test_flips_turn_about_half(images, flip, axis):
+    flipped = flip(images)
+    turned = (flipped == images.flip(axis)).flatten(1).all(1)
+    assert torch.all(turned | (flipped == images).flatten(1).all(1))
+    assert 16 < turned.sum() < 48
+
+
+def test_invert_turns_about_half(images):
+    inverted = augment.invert(images)
+    negative = torch.isclose(inverted, 1 - images).flatten(1).all(1)
+    assert torch.all(negative | (inverted == images).flatten(1).all(1))
+    assert 16 < negative.sum() < 48
+
+
+def test_brightness_and_contrast_vary_and_stay_in_range(images):
+    changed = augment.change_brightness_and_contrast(images, 0.2)
+    assert 0 <= changed.min() and changed.max() <= 1
+    means = changed.mean((1, 2, 3)) / images.mean((1, 2, 3))
+    assert means.std() > 0.05 and 0.75 < means.min() and means.max() < 1.25
+
+
+def test_geometry_of_nothing_changes_nothing(images):
+    assert torch.allclose(augment.change_geometry(images, 0, (1, 1), 0), images, atol=1e-5)
+
+
+def test_geometry_scales_about_the_centre():
+    square = torch.zeros(1, 3, 28, 28)
+    square[:, :, 7:21, 7:21] = 1
+    assert augment.change_geometry(square, 0, (0.5, 0.5), 0).mean() == pytest.approx(square.mean().item() / 4, rel=0.1)
+
+
+def test_blend_on_black_background_keeps_the_digit(images):
+    assert torch.allclose(augment.blend_into_backgrounds(images, torch.zeros_like(images)), images)
+
+
+def test_blend_on_white_background_gives_the_negative(images):
+    assert torch.allclose(augment.blend_into_backgrounds(images, torch.ones_like(images)), 1 - images)
+
+
+def test_resize_keeps_the_mean(images):
+    small = augment.resize(images, 16)
+    assert small.shape == (64, 3, 16, 16)
+    assert small.mean() == pytest.approx(images.mean().item(), abs=0.01)
+    assert augment.resize(images, 28) is images
