@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Official datasets -> the course layout; `bash hw_download.sh --help` lists the options.
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-. "$here/common/python.sh"
+# hw_download.sh [--data hw3_data] [--only usps mnistm svhn face]: official datasets in the course layout; --help tells all
+. "$(dirname "${BASH_SOURCE[0]}")/common/python.sh"
+need_python
 exec "$PYTHON" -m common.download "$@"

@@ -483,8 +483,7 @@ def build_mnistm(downloads, folder, counts):
     they are not the authors' own.
     """
     with Archive(downloads / "BSR_bsds500.tgz", below="BSR/BSDS500/data/images/train/") as archive:
-        photographs = [np.asarray(archive.image(name), np.int16) for name in sorted(archive.names)
-                       if name.endswith(".jpg")]
+        photographs = [np.asarray(archive.image(name), np.int16) for name in archive.names if name.endswith(".jpg")]
     # RandomState, as its numbers are the same in every version of NumPy, unlike default_rng's
     random = np.random.RandomState(MNISTM_SEED)
     files = [downloads / name for name, _ in MNIST.resources]

@@ -34,4 +34,8 @@ set_up() {  # set_up REQUIREMENTS_FILE MODULE…: as choose_python, but installs
     PYTHON="$venv/bin/python"
 }
 
-choose_python $modules || true
+need_python() {  # for scripts that install nothing: ends with one line where no Python has the requirements
+    choose_python $modules && return
+    echo "error: python3 lacks some of: $modules; run python3 -m pip install -r $repository/requirements.txt" >&2
+    exit 1
+}

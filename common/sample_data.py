@@ -165,7 +165,8 @@ def _patch(rng, photographs):
         photograph = photographs[rng.integers(len(photographs))]
         top, left = rng.integers(0, np.array(photograph.shape[:2]) - DIGIT_SIZE)
         patch = photograph[top:top + DIGIT_SIZE, left:left + DIGIT_SIZE]
-        if patch.std((0, 1)).max() < 0.2:
+        # on a plain middle gray, the absolute difference with a white stroke would be that gray again
+        if patch.std((0, 1)).max() < 0.15 and abs(patch.mean() - 0.5) > 0.15:
             return patch
 
 
@@ -220,12 +221,13 @@ def _house_number(rng, digit):
 
 
 def _two_colours(rng):
-    """Two colours that can be told apart in gray: float64 [3] each, in 0..1."""
+    """A dark and a light colour, for wall and digit: float64 [3] each, in 0..1."""
     while True:
         # drawn towards gray, because few house numbers are as gaudy as independent channels would be
         colours = rng.uniform(0.05, 0.95, (2, 1)) + rng.uniform(-0.2, 0.2, (2, 3))
         colours = colours.clip(0, 1)
-        if abs(np.subtract(*colours @ (0.299, 0.587, 0.114))) > 0.25:
+        paper, ink = colours @ (0.299, 0.587, 0.114)
+        if ink - paper > 0.35:
             return colours
 
 

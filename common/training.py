@@ -18,11 +18,10 @@ import platform
 import subprocess
 import time
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
-import torchvision
 from tqdm import tqdm
 
 from common.cli import UserError, progress, written_whole
@@ -280,8 +279,7 @@ def describe_run(settings):
         settings={name: value for name, value in settings.items() if name not in ("run", "resume")},
         sample_data=is_sample_data(settings["data"]), hardware=name, git_revision=git_revision(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        versions=dict(python=platform.python_version(), torch=torch.__version__, torchvision=torchvision.__version__,
-                      numpy=np.__version__))
+        versions={"python": platform.python_version()} | {name: version(name) for name in ("torch", "torchvision", "numpy")})
 
 
 def git_revision():

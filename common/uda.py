@@ -21,10 +21,10 @@ NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
 
 # rows of a settings table, for both methods: (name, report, tuned, sample, help); the report only normalises
 AUGMENTATION = (
-    ("rotation",    0.0,  15.0,  15.0, "random rotation of training digits, up to ± degrees"),
-    ("scale",       0.0,  0.25,  0.25, "random width and height of training digits, up to ± this share"),
-    ("shift",       0.0,   0.1,   0.1, "random shift of training digits, up to ± this share of the image"),
-    ("inversion", False,  True,  True, "make half of the training digits negatives"),
+    ("rotation",    0.0,  15.0,   0.0, "random rotation of training digits, up to ± degrees"),
+    ("scale",       0.0,  0.25,   0.2, "random width and height of training digits, up to ± this share"),
+    ("shift",       0.0,   0.1,   0.0, "random shift of training digits, up to ± this share of the image"),
+    ("inversion", False,  True, False, "make half of the training digits negatives"),
     ("blend",       0.0,   0.5,   0.5, "share of source digits that are blended, by absolute difference, into corners of "
                                        "unlabelled target images (adaptation only)"),
 )

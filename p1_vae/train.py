@@ -19,10 +19,10 @@ from p1_vae.model import LATENT_SIZE, VAE
 
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("epochs",             50,     50,     12, "passes over the training faces"),
+    ("epochs",             50,     50,      8, "passes over the training faces"),
     ("batch_size",        128,     64,     32, "faces a step; not in the report, 128 is the usual choice"),
     ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate at the start"),
-    ("lr_step",            15,     15,      6, "epochs between two cuts of the learning rate"),
+    ("lr_step",            15,     15,      5, "epochs between two cuts of the learning rate"),
     ("lr_decay",          0.6,    0.6,    0.6, "factor of each cut"),
     ("horizontal_flip",  True,   True,   True, "mirror half of the training faces"),
     ("vertical_flip",    True,  False,  False, "turn half of the training faces upside down"),

@@ -27,8 +27,8 @@ from p2_dcgan.model import NOISE_SIZE, Discriminator, Generator
 
 SETTINGS = (
     # name             report    tuned   sample   meaning, unit, source where the report is silent
-    ("epochs",            100,     100,       6, "passes over the training faces"),
-    ("batch_size",        128,     128,      32, "real (and as many generated) faces a step; 128 as in Radford et al."),
+    ("epochs",            100,     100,       2, "passes over the training faces"),
+    ("batch_size",        128,     128,      16, "real (and as many generated) faces a step; 128 as in Radford et al."),
     ("lr",               1e-3,    2e-4,    5e-4, "Adam's learning rate at the start, both players; 2e-4 in Radford et al."),
     ("beta1",             0.5,     0.5,     0.5, "Adam's first momentum; not in the report, 0.5 in Radford et al."),
     ("lr_step",            15,      30,      15, "epochs between two cuts of the learning rate"),

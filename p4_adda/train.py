@@ -26,11 +26,11 @@ FLAGS = (
 )
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("source_epochs",      20,     20,     20, "passes over the source that train its encoder and the classifier"),
-    ("epochs",             20,     20,     20, "passes over the larger of both sets that adapt the target encoder"),
+    ("source_epochs",      20,     20,     12, "passes over the source that train its encoder and the classifier"),
+    ("epochs",             20,     20,      8, "passes over the larger of both sets that adapt the target encoder"),
     ("batch_size",         64,     64,     32, "images of each domain a step; not in the report"),
     ("lr",               5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
-    ("encoder_lr",       5e-3,   1e-5,   1e-5, "Adam's learning rate for the target encoder"),
+    ("encoder_lr",       5e-3,   1e-5,   5e-5, "Adam's learning rate for the target encoder"),
     ("discriminator_lr", 5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
     ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report"),
     ("target_dropout",   True,  False,  False, "whether the target encoder's dropout is on while it adapts"),

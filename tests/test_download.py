@@ -334,8 +334,9 @@ def test_odd_parts(server, tmp_path, case):
     server.ranges = case != "server without ranges"
     assert run("--data", tmp_path, "--only", "usps") == ""
     assert (tmp_path / ".download/usps.bz2").read_bytes() == whole
-    if case == "whole part":
-        assert [name for name, _ in server.log].count("usps.bz2") == 1
+    # only a part that turns out wrong costs a second request
+    wrong = case in ("foreign part", "part too long")
+    assert [name for name, _ in server.log].count("usps.bz2") == (2 if wrong else 1)
 
 
 def test_truncated_file_on_the_server(server, tmp_path, capsys):
@@ -439,12 +440,29 @@ def test_disk_too_full_to_begin(server, tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "39 MB free" in error and "40 MB are needed" in error
     assert server.log == [] and left_over(tmp_path) == []
+    archive = tmp_path / "hw3_data.zip"
+    archive.write_bytes(zip_(course_entries()))
+    assert run("--data", tmp_path / "b", "--only", "usps", "--archive", archive) != ""
+    assert "40 MB are needed" in capsys.readouterr().err
     # room for the images, but not for the download
     monkeypatch.setitem(download.DATASETS, "usps", download.DATASETS["usps"]._replace(
         room=0, files=(download.DATASETS["usps"].files[0]._replace(size=50_000_000),)))
     assert run("--data", tmp_path, "--only", "usps") != ""
     assert "50 MB are needed" in capsys.readouterr().err
     assert server.log == []
+
+
+def test_disk_runs_full_in_download(server, tmp_path, monkeypatch, capsys):
+    calls = []
+
+    def receive(*_):
+        calls.append(1)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(download, "receive", receive)
+    assert run("--data", tmp_path, "--only", "usps") != ""
+    assert "No space left on device" in capsys.readouterr().err
+    assert len(calls) == 1, "connecting again does not help"
 
 
 def test_disk_runs_full_in_conversion(server, tmp_path, monkeypatch, capsys):
@@ -459,6 +477,22 @@ def test_disk_runs_full_in_conversion(server, tmp_path, monkeypatch, capsys):
     assert run("--data", tmp_path, "--only", "usps") != ""
     assert "No space left on device" in capsys.readouterr().err
     assert left_over(tmp_path) == []
+
+
+def test_published_with_one_rename(server, tmp_path, monkeypatch):
+    rename, places = os.rename, []
+
+    def watch(source, place):
+        if os.path.isfile(source):
+            return rename(source, place)        # a download
+        assert not place.exists()
+        assert len(list(Path(source).rglob("*.png"))) == 11 and len(list(Path(source).glob("*.csv"))) == 2
+        places.append(place)
+        return rename(source, place)
+
+    monkeypatch.setattr(download.os, "rename", watch)
+    assert run("--data", tmp_path, "--only", "usps") == ""
+    assert places == [tmp_path / "digits/usps"]
 
 
 def test_folder_that_cannot_be_written(server, tmp_path):
