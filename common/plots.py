@@ -6,10 +6,8 @@ matplotlib.use("Agg")       # no display is needed, on any machine
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from sklearn.manifold import TSNE  # noqa: E402
-from torchvision.utils import save_image  # noqa: E402
 
-from common.cli import UserError, written_whole  # noqa: E402
-from common.data import IMAGE_SUFFIXES  # noqa: E402
+from common.cli import written_whole  # noqa: E402
 
 # Paul Tol's muted scheme (https://personal.sron.nl/~pault/), told apart by colour-blind readers as well
 COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777")
@@ -20,14 +18,6 @@ STYLE = {
     "figure.constrained_layout.use": True,
 }
 WIDTH = 8.0                                   # inches; the page shows figures at most this wide
-
-
-def save_grid(path, images, columns=8):
-    """Write images float [N, 3, H, W] in [0, 1] side by side, `columns` a row. Raises UserError if it cannot."""
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UserError(f"{path} is not an image's name; let it end in {', '.join(IMAGE_SUFFIXES)}")
-    with written_whole(path) as part:
-        save_image(images, part, nrow=columns)
 
 
 def _save(figure, path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from common.cli import UserError, run_command
 from common.training import read_json, write_json, written_whole
 
+YES_NO = {"True": "yes", "False": "no"}
 ORDER = ("p1_vae", "p2_dcgan", "p3_dann", "p4_adda")
 SAMPLE_NOTICE = ("These runs used the built-in sample data: small drawn faces and small digit sets, made so that every step "
                  "can be tried in minutes. Their numbers are not to be compared with the report's.")
@@ -51,13 +52,13 @@ class Section:
         self.blocks.append({"kind": "figure", "path": path.as_posix(), "caption": caption})
         return self.out / path
 
-    def settings_table(self, config):
+    def settings(self, config):
         """What a run was trained with, from its config.json."""
         settings = {name: value for name, value in config["settings"].items() if name != "data" and value is not None}
-        rows = [[name.replace("_", " "), str(value)] for name, value in settings.items()]
-        versions = ", ".join(f"{name} {version}" for name, version in config["versions"].items())
-        rows += [["hardware", config["hardware"]], ["versions", versions], ["git revision", str(config["git_revision"])]]
-        self.table(["setting", "value"], rows, "Settings of the run.")
+        rows = [[name.replace("_", " "), YES_NO.get(str(value), str(value))] for name, value in settings.items()]
+        rows += [["hardware", config["hardware"]], *([name, text] for name, text in config["versions"].items()),
+                 ["git revision", str(config["git_revision"])]]
+        self.blocks.append({"kind": "settings", "rows": rows})
 
     def write(self):
         """Write the section's json: the last step, so that a section is there only with all of its figures."""
@@ -138,6 +139,9 @@ th, td { padding: .3rem .9rem .3rem 0; text-align: left; border-bottom: 1px soli
 th { font-weight: 600; }
 pre { background: var(--card); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto; font-size: .78rem;
       line-height: 1.45; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 0 1.5rem; margin: 1rem 0; }
+dl div { display: flex; justify-content: space-between; gap: 1rem; border-bottom: 1px solid var(--line); padding: .2rem 0; }
+dt { color: var(--soft); } dd { margin: 0; text-align: right; font-variant-numeric: tabular-nums; }
 @media print { body { max-width: none; } h2 { break-before: page; } figure, table { break-inside: avoid; } }
 """
 
@@ -148,6 +152,9 @@ def _block(block, out):
         return f"<h3>{escape(block['text'])}</h3>"
     if block["kind"] == "text":
         return f"<p>{escape(block['text'])}</p>"
+    if block["kind"] == "settings":
+        rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in block["rows"])
+        return f"<dl>{rows}</dl>"
     if block["kind"] == "listing":
         return f"<pre>{escape(block['text'])}</pre>"
     if block["kind"] == "table":

@@ -13,7 +13,6 @@ import argparse
 import csv
 import json
 import math
-import pickle
 import platform
 import subprocess
 import time
@@ -215,9 +214,8 @@ class Run:
             if self.device.type == "cuda" and state["random_cuda"] is not None:
                 torch.cuda.set_rng_state(state["random_cuda"], self.device)
             self.epoch, self.seconds, self.rows = state["epoch"], state["seconds"], state["rows"]
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise UserError(f"cannot go on from {path} ({str(error).splitlines()[0]}); remove {self.folder} and start "
-                            "again") from None
+        except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
+            raise UserError(f"cannot go on from {path} ({_reason(error)}); remove {self.folder} and start again") from None
         print(f"{self.folder}: going on after epoch {self.epoch} of {self.epochs}")
 
     def batches(self, indices, averages):
@@ -329,10 +327,12 @@ def load_weights(path, **modules):
         return state["meta"]
     except FileNotFoundError:
         raise UserError(f"the weights {path} do not exist") from None
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, EOFError,
-            pickle.UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path} does not hold the weights of this model ({reason})") from None
+    except Exception as error:      # a damaged or foreign file can fail anywhere in the unpickler, in any way
+        raise UserError(f"{path} does not hold the weights of this model ({_reason(error)})") from None
+
+
+def _reason(error):
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def find_weights(given, shipped, advice):

@@ -5,8 +5,9 @@ from sklearn.metrics import silhouette_score
 
 from common.cli import UserError, run_command
 from common.data import ATTRIBUTES, load_faces
+from common.grid import save_grid
 from common.metrics import pairwise_diversity, sharpness
-from common.plots import COLOURS, draw_curves, draw_reconstructions, draw_scatter, embed, save_grid
+from common.plots import COLOURS, draw_curves, draw_reconstructions, draw_scatter, embed
 from common.report import Section, find_run, read_figure_arguments
 from common.training import load_weights
 from p1_vae.inference import sample
@@ -34,7 +35,7 @@ def main():
 
     section.heading("1.1 Architecture and settings")
     section.listing(str(vae))
-    section.settings_table(run.config)
+    section.settings(run.config)
 
     section.heading("1.2 Learning curves")
     path = section.figure("curves", "Left: squared error, summed over an image's pixels. Middle: KL divergence in nats. Both "

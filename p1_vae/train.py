@@ -1,11 +1,11 @@
 """Train the VAE on faces.   python3 -m p1_vae.train --data hw3_data --preset report --run runs/report/p1_vae"""
 import torch
 from torch.nn import functional as F
-from torchvision.utils import save_image
 
 from common.augment import flip_horizontally, flip_vertically, to_float
 from common.cli import run_command
 from common.data import load_faces
+from common.grid import save_grid
 from common.training import (
     WHEN_STOPPED,
     Averages,
@@ -99,7 +99,7 @@ def main():
         reconstructions, _ = reconstruct(vae, test)
         if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 == run.epochs:
             with torch.no_grad():
-                save_image(vae.decoder(fixed_latent), run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", nrow=8)
+                save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", vae.decoder(fixed_latent))
         run.end_epoch(**losses.means(), test_mse=image_mse(reconstructions, test).mean().item())
 
     if not run.finished:

@@ -1,7 +1,8 @@
 """Problem 2's tables and figures, from its runs.   python3 -m p2_dcgan.figures --runs runs/report --out report"""
 from common.cli import UserError, run_command
 from common.data import load_faces
-from common.plots import draw_curves, draw_image_panels, save_grid
+from common.grid import save_grid
+from common.plots import draw_curves, draw_image_panels
 from common.report import Section, find_run, read_figure_arguments, read_results
 from common.training import load_weights
 from p2_dcgan.inference import sample
@@ -22,7 +23,7 @@ def main():
 
     section.heading("2.1 Architectures and settings")
     section.listing(f"{generator}\n{Discriminator()}")
-    section.settings_table(run.config)
+    section.settings(run.config)
 
     section.heading("2.2 Samples")
     grids = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from common.cli import run_command
-from common.plots import save_grid
+from common.grid import save_grid
 from common.training import find_weights, load_weights
 from p2_dcgan.model import Generator
 from p2_dcgan.train import generate, make_noise

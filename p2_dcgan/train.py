@@ -2,7 +2,6 @@
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.utils import save_image
 
 from common.augment import (
     change_brightness_and_contrast,
@@ -13,6 +12,7 @@ from common.augment import (
 )
 from common.cli import run_command
 from common.data import load_faces
+from common.grid import save_grid
 from common.metrics import pairwise_diversity, sharpness
 from common.training import (
     WHEN_STOPPED,
@@ -130,8 +130,7 @@ def main():
             schedule.step()
 
         if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 in (1, run.epochs):
-            grid = generate(generator, fixed_noise[:32])
-            save_image(grid, run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", nrow=8)
+            save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", generate(generator, fixed_noise[:32]))
         run.end_epoch(**losses.means())
 
     if not run.finished:

@@ -46,7 +46,7 @@ def main():
 
     section.heading("3.5 Architecture and settings")
     section.listing(f"{extractor}\n{classifier}\n{Discriminator()}")
-    section.settings_table(next((run for (_, mode), run in runs.items() if run and mode == "dann"), some_run).config)
+    section.settings(next((run for (_, mode), run in runs.items() if run and mode == "dann"), some_run).config)
 
     section.heading("3.6 Observations")
     section.text("All three domains go through one network, so USPS's gray images are given three equal channels. The other "
@@ -61,13 +61,13 @@ def main():
                    if adapted > lower and gap > 0 else "does not help")
         epochs = [float(row["domain_accuracy"]) for row in runs[pair, "dann"].rows]
         section.text(f"{name}: DANN {verdict} (lower bound {percent(lower)} %, DANN {percent(adapted)} %, upper bound "
-                     f"{percent(upper)} %). In its last epoch the discriminator tells {100 * epochs[-1]:.0f} % of the features' "
-                     "domains rightly; 50 % would be perfect confusion.")
+                     f"{percent(upper)} %). In its last epoch the discriminator tells the domain of "
+                     f"{100 * epochs[-1]:.0f} % of the features rightly; 50 % would be perfect confusion.")
     gray, coloured = accuracy[PAIRS[0], "dann"], accuracy[PAIRS[2], "dann"]
     if gray is not None and coloured is not None:
-        section.text(f"From a gray source to a coloured target (USPS → MNIST-M) DANN reaches {percent(gray)} %, from a coloured "
-                     f"source to a gray target (SVHN → USPS) {percent(coloured)} %. The report found the first the harder: a "
-                     "network that has seen strokes on black alone has no features for coloured backgrounds.")
+        section.text(f"From a gray source to a coloured target (USPS → MNIST-M) DANN reaches {percent(gray)} %, from a "
+                     f"coloured source to a gray target (SVHN → USPS) {percent(coloured)} %. The report found the first the "
+                     "harder: a network that has seen strokes on black alone has no features for coloured backgrounds.")
     section.write()
     print(f"{args.out / 'sections' / 'p3_dann.json'}: problem 3's part of the report")
 

@@ -44,7 +44,7 @@ def main():
 
     section.heading("4.3 Architecture and settings")
     section.listing(f"{target_encoder}\n{classifier}\n{Discriminator()}")
-    section.settings_table(some_run.config)
+    section.settings(some_run.config)
 
     section.heading("4.4 Observations")
     section.text("DANN trains one extractor for both domains with one loss. ADDA trains in two stages with two encoders: the "
