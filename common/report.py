@@ -11,8 +11,9 @@ import csv
 import html
 from pathlib import Path
 
-from common.cli import UserError, run_command
-from common.training import read_json, write_json, written_whole
+from common.cli import UserError, run_command, written_whole
+from common.training import read_json, write_json
+from common.uda import NAMES
 
 YES_NO = {"True": "yes", "False": "no"}
 ORDER = ("p1_vae", "p2_dcgan", "p3_dann", "p4_adda")
@@ -104,6 +105,16 @@ def read_results(out, name):
     """The numbers of another problem's section, an empty dict where it was not written."""
     path = Path(out) / "sections" / f"{name}.json"
     return read_json(path)["results"] if path.is_file() else {}
+
+
+def missing_digits(runs):
+    """A sentence on test splits that lack some digits, for the caption of an accuracy table; empty if none does.
+
+    `runs`: the FinishedRuns (or None) of the table.
+    """
+    lacking = {run.settings["target"]: run.summary["target_absent_digits"] for run in runs if run}
+    return "".join(f" The {NAMES[domain]} test images here have no {', '.join(map(str, digits))}, which makes its numbers "
+                   "incomparable with the report's." for domain, digits in lacking.items() if digits)
 
 
 def percent(share):

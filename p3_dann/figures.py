@@ -2,7 +2,7 @@
 from common.augment import resize
 from common.cli import UserError, run_command
 from common.maps import add_maps
-from common.report import Section, find_run, percent, read_figure_arguments
+from common.report import Section, find_run, missing_digits, percent, read_figure_arguments
 from common.training import load_weights
 from common.uda import NAMES, PAIRS
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
@@ -29,8 +29,8 @@ def main():
         rows.append([ROWS[mode], *(percent(accuracy[pair, mode]) for pair in PAIRS)])
         rows.append(["in the report", *(f"{value:.2f}" for value in REPORT[mode])])
     section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], rows,
-                  f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run, as the data "
-                  "lacks a domain.")
+                  f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run."
+                  + missing_digits(runs.values()))
 
     section.heading("3.4 t-SNE of the features")
     extractor, classifier = FeatureExtractor(), Classifier()

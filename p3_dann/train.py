@@ -19,7 +19,7 @@ from common.training import (
     save_weights,
     shuffled_batches,
 )
-from common.uda import AUGMENTATION, accuracy, augment
+from common.uda import AUGMENTATION, absent_digits, accuracy, augment
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 
 MODES = ("source", "dann", "target")
@@ -146,7 +146,8 @@ def main():
         save_weights(run.folder / "weights.pt", run.meta(), extractor=extractor, classifier=classifier)
         run.finish(target_accuracy=accuracy(network, tests["target"], device),
                    source_accuracy=accuracy(network, tests["source"], device),
-                   target_test_images=len(tests["target"].labels), train_images=len(images))
+                   target_test_images=len(tests["target"].labels), train_images=len(images),
+                   target_absent_digits=absent_digits(tests["target"].labels))
 
 
 if __name__ == "__main__":

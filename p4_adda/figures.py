@@ -1,7 +1,7 @@
 """Problem 4's table and figures, from its runs.   python3 -m p4_adda.figures --runs runs/report --out report"""
 from common.cli import UserError, run_command
 from common.maps import add_maps
-from common.report import Section, find_run, percent, read_figure_arguments, read_results
+from common.report import Section, find_run, missing_digits, percent, read_figure_arguments, read_results
 from common.training import load_weights
 from common.uda import NAMES, PAIRS
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
@@ -30,8 +30,8 @@ def main():
         ["in the report", *(f"{value:.2f}" for value in REPORT_ADDA)],
         ["DANN (problem 3)", *(percent(dann.get(f"{'-'.join(pair)}_dann")) for pair in PAIRS)],
         ["in the report", *(f"{value:.2f}" for value in REPORT_DANN)]],
-        f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run, as the data lacks a "
-        "domain. ADDA and DANN have the report's networks, which differ; so do their lower bounds.")
+        f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run. ADDA and DANN have the "
+        "report's networks, which differ; so do their lower bounds." + missing_digits(runs.values()))
 
     section.heading("4.2 t-SNE of the features")
     source_encoder, target_encoder, classifier = LeNetEncoder2(), LeNetEncoder2(), LeNetClassifier()

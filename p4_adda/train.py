@@ -17,7 +17,7 @@ from common.training import (
     save_weights,
     shuffled_batches,
 )
-from common.uda import AUGMENTATION, accuracy, augment
+from common.uda import AUGMENTATION, absent_digits, accuracy, augment
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
 
 FLAGS = (
@@ -138,7 +138,8 @@ def main():
                      classifier=classifier)
         run.finish(target_accuracy=accuracy(make_network(target_encoder, classifier, settings, device), test, device),
                    source_only_accuracy=before, source_accuracy=source_accuracy,
-                   target_test_images=len(test.labels), train_images=len(source_images))
+                   target_test_images=len(test.labels), train_images=len(source_images),
+                   target_absent_digits=absent_digits(test.labels))
 
 
 if __name__ == "__main__":
