@@ -277,7 +277,9 @@ def describe_run(settings):
         settings={name: value for name, value in settings.items() if name not in ("run", "resume")},
         sample_data=is_sample_data(settings["data"]), hardware=name, git_revision=git_revision(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version()} | {name: version(name) for name in ("torch", "torchvision", "numpy")})
+        # torch names its build as well ("+cu126"), which its package's metadata may leave out
+        versions={"python": platform.python_version(), "torch": torch.__version__}
+        | {name: version(name) for name in ("torchvision", "numpy")})
 
 
 def git_revision():
