@@ -74,15 +74,19 @@ def change_geometry(images, degrees, scales, shift):
 def blend_into_backgrounds(images, backgrounds):
     """Absolute difference of each image with a background: how MNIST-M was made from MNIST (Ganin et al. 2016, 6.1).
 
-    `backgrounds` are other images (unlabelled, of any content) of the same size; a corner of each, where digits rarely
-    are, is stretched to the full size, so that their own digit does not show.
+    `backgrounds` are other images (unlabelled, of any content) of the same size. A corner of each, where digits rarely
+    are, is brought to the full size so that their own digit does not show: half of them stretched, which gives a smooth
+    background, half as a mosaic of its mirror images, which keeps its texture.
     """
     size = images.shape[-1]
-    corner = size // 4
+    corner = math.ceil(size / 4)
     turned = torch.where(_chance(images, 0.5), backgrounds.flip(3), backgrounds)
     turned = torch.where(_chance(images, 0.5), turned.flip(2), turned)
-    patches = F.interpolate(turned[:, :, :corner, :corner], size=(size, size), mode="bilinear", align_corners=False)
-    return (images - patches).abs()
+    patches = turned[:, :, :corner, :corner]
+    stretched = F.interpolate(patches, size=(size, size), mode="bilinear", align_corners=False)
+    strip = torch.cat([patches, patches.flip(3)], dim=3)
+    mosaic = torch.cat([strip, strip.flip(2)], dim=2).repeat(1, 1, 2, 2)[:, :, :size, :size]
+    return (images - torch.where(_chance(images, 0.5), stretched, mosaic)).abs()
 
 
 def resize(images, size):

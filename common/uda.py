@@ -4,6 +4,8 @@ import csv
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from common.augment import (
     blend_into_backgrounds,
@@ -22,10 +24,11 @@ NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
 # rows of a settings table, for both methods: (name, report, tuned, sample, help); the report only normalises
 AUGMENTATION = (
     ("rotation",    0.0,  15.0,   0.0, "random rotation of training digits, up to ± degrees"),
-    ("scale",       0.0,  0.25,   0.2, "random width and height of training digits, up to ± this share"),
+    ("shrink",      0.0,   0.4,   0.2, "random shrinking of training digits in width and height, by up to this share"),
+    ("enlarge",     0.0,   0.1,   0.2, "random enlarging of them, likewise"),
     ("shift",       0.0,   0.1,   0.0, "random shift of training digits, up to ± this share of the image"),
     ("inversion", False,  True, False, "make half of the training digits negatives"),
-    ("blend",       0.0,   0.5,   0.5, "share of source digits that are blended, by absolute difference, into corners of "
+    ("blend",       0.0,   0.8,   0.5, "share of source digits that are blended, by absolute difference, into corners of "
                                        "unlabelled target images (adaptation only)"),
 )
 
@@ -35,8 +38,8 @@ def augment(images, settings, backgrounds=None):
 
     `backgrounds`, unlabelled target images of the same shape, are used for `blend`; without them nothing is blended.
     """
-    if settings["rotation"] or settings["scale"] or settings["shift"]:
-        scales = (1 - settings["scale"], 1 + settings["scale"])
+    if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:
+        scales = (1 - settings["shrink"], 1 + settings["enlarge"])
         images = change_geometry(images, settings["rotation"], scales, settings["shift"])
     if settings["inversion"]:
         images = invert(images)
@@ -44,6 +47,30 @@ def augment(images, settings, backgrounds=None):
         chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < settings["blend"]
         images = torch.where(chosen, blend_into_backgrounds(images, backgrounds), images)
     return images
+
+
+class PseudoLabels(nn.Module):
+    """Labels that the networks under training give the unlabelled target images themselves.
+
+    For each image a running mean of the probabilities that it was given in the epochs so far (temporal ensembling, Laine
+    & Aila 2017, section 2.2); its largest is the label (Lee 2013). A module only so that a checkpoint keeps it.
+    """
+
+    MOMENTUM = 0.6      # as in Laine & Aila
+
+    def __init__(self, count):
+        super().__init__()
+        self.register_buffer("probabilities", torch.zeros(count, 10))
+
+    def loss(self, indices, logits):
+        """Cross-entropy of `logits` [N, 10] of the target images `indices` [N] with their labels so far; then the logits
+        enter the running means. Images that have no label yet count as loss 0. Returns a float32 scalar, the mean.
+        """
+        means = self.probabilities[indices]
+        no_label = -100
+        labels = torch.where(means.sum(dim=1) > 0, means.argmax(dim=1), no_label)
+        self.probabilities[indices] = self.MOMENTUM * means + (1 - self.MOMENTUM) * logits.detach().softmax(dim=1)
+        return F.cross_entropy(logits, labels, ignore_index=no_label, reduction="sum") / len(logits)
 
 
 @torch.no_grad()

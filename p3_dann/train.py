@@ -19,7 +19,7 @@ from common.training import (
     save_weights,
     shuffled_batches,
 )
-from common.uda import AUGMENTATION, absent_digits, accuracy, augment
+from common.uda import AUGMENTATION, PseudoLabels, absent_digits, accuracy, augment
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 
 MODES = ("source", "dann", "target")
@@ -41,6 +41,8 @@ SETTINGS = (
                                                "field of 11 pixels covers most of a digit"),
     ("domain_weight",     1.0,    0.1,    0.1, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "
                                                "2016; not in the report, 1 as there"),
+    ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the "
+                                               "network gave them in earlier epochs; it grows likewise"),
     *AUGMENTATION,
 )
 
@@ -94,8 +96,10 @@ def main():
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 1.0 if settings["lr_schedule"] == "constant" else
         0.5 * (1 + math.cos(math.pi * step / total_steps)))
+    pseudo_labels = PseudoLabels(len(target_images)).to(device)
     run = Run(settings, settings["epochs"], dict(
-        extractor=extractor, classifier=classifier, discriminator=discriminator, optimizer=optimizer, schedule=schedule))
+        extractor=extractor, classifier=classifier, discriminator=discriminator, optimizer=optimizer, schedule=schedule,
+        pseudo_labels=pseudo_labels))
 
     prepare = lambda digits: normalise(resize(digits, settings["image_size"]))
     # the domains in the order in which a batch holds them: the discriminator says 1 for source, 0 for target
@@ -108,27 +112,29 @@ def main():
         target_order = shuffled_batches(len(target_images), batch_size, steps, device)
         pairs = torch.stack([source_order, target_order], dim=1)
         for step, (source_indices, target_indices) in enumerate(run.batches(pairs, losses)):
-            target_batch = to_float(target_images[target_indices]) if mode == "dann" else None
-            source_batch = augment(to_float(images[source_indices]), settings, backgrounds=target_batch)
-            source_labels = labels[source_indices]
+            source_batch, source_labels = to_float(images[source_indices]), labels[source_indices]
 
             if mode == "dann":
+                target_batch = to_float(target_images[target_indices])
+                source_batch = augment(source_batch, settings, backgrounds=target_batch)
+                target_batch = augment(target_batch, settings)
                 # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss
                 # on both. Reversed, the domain loss's gradient makes the features of both domains alike
-                weight = settings["domain_weight"] * reversal_weight((run.epoch * steps + step) / total_steps)
+                growth = reversal_weight((run.epoch * steps + step) / total_steps)
                 with autocast(device, settings["precision"]):
                     features = extractor(prepare(torch.cat([source_batch, target_batch])))
-                    logits = classifier(features[:batch_size])
-                    domain_scores = discriminator(ReverseGradient.apply(features, weight))
+                    logits, target_logits = classifier(features).split(batch_size)
+                    domain_scores = discriminator(ReverseGradient.apply(features, settings["domain_weight"] * growth))
                 label_loss = F.cross_entropy(logits, source_labels)
                 domain_loss = F.binary_cross_entropy(domain_scores, domains)
-                loss = label_loss + domain_loss
-                losses.add(label_loss=label_loss, domain_loss=domain_loss,
+                pseudo_loss = pseudo_labels.loss(target_indices, target_logits)
+                loss = label_loss + domain_loss + settings["pseudo_weight"] * growth * pseudo_loss
+                losses.add(label_loss=label_loss, domain_loss=domain_loss, pseudo_loss=pseudo_loss,
                            domain_accuracy=((domain_scores > 0.5) == domains.bool()).float().mean(),
                            train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())
             else:
                 with autocast(device, settings["precision"]):
-                    logits = classifier(extractor(prepare(source_batch)))
+                    logits = classifier(extractor(prepare(augment(source_batch, settings))))
                 loss = F.cross_entropy(logits, source_labels)
                 losses.add(label_loss=loss, train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())
 

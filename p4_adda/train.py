@@ -17,7 +17,7 @@ from common.training import (
     save_weights,
     shuffled_batches,
 )
-from common.uda import AUGMENTATION, absent_digits, accuracy, augment
+from common.uda import AUGMENTATION, PseudoLabels, absent_digits, accuracy, augment
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
 
 FLAGS = (
@@ -34,6 +34,9 @@ SETTINGS = (
     ("discriminator_lr", 5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
     ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report"),
     ("target_dropout",   True,  False,  False, "whether the target encoder's dropout is on while it adapts"),
+    ("adversarial_weight", 1.0,   0.1,    1.0, "weight of the target encoder's loss with inverted labels"),
+    ("pseudo_weight",      0.0,   1.0,    0.0, "weight of its label loss with labels that it gave the target images in "
+                                               "earlier epochs"),
     *AUGMENTATION,
 )
 SOURCE, TARGET = 1, 0       # the discriminator's two classes
@@ -66,10 +69,11 @@ def main():
     betas = (settings["beta1"], 0.999)
     target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas)
     discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas)
+    pseudo_labels = PseudoLabels(len(target_images)).to(device)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], dict(
         source_encoder=source_encoder, target_encoder=target_encoder, classifier=classifier, discriminator=discriminator,
         source_optimizer=source_optimizer, target_optimizer=target_optimizer,
-        discriminator_optimizer=discriminator_optimizer))
+        discriminator_optimizer=discriminator_optimizer, pseudo_labels=pseudo_labels))
 
     # Tzeng et al. 2017, section 4. First, source encoder and classifier learn the labelled source (eq. 9, first line)
     while run.epoch < settings["source_epochs"] and not run.finished:
@@ -104,7 +108,8 @@ def main():
         target_order = shuffled_batches(len(target_images), batch_size, steps, device)
         for source_indices, target_indices in run.batches(torch.stack([source_order, target_order], dim=1), losses):
             target_batch = to_float(target_images[target_indices])
-            source_batch = augment(to_float(source_images[source_indices]), settings, target_batch)
+            source_batch = augment(to_float(source_images[source_indices]), settings, backgrounds=target_batch)
+            target_batch = augment(target_batch, settings)
 
             with autocast(device, settings["precision"]):
                 source_features = source_encoder(normalise(source_batch))
@@ -120,11 +125,14 @@ def main():
             # the target encoder's step with inverted labels: target features shall be called source
             with autocast(device, settings["precision"]):
                 guesses_for_target = discriminator(target_features)
+                logits = classifier(target_features)
             encoder_loss = F.nll_loss(guesses_for_target, is_source)
+            pseudo_loss = pseudo_labels.loss(target_indices, logits)
+            loss = settings["adversarial_weight"] * encoder_loss + settings["pseudo_weight"] * pseudo_loss
             target_optimizer.zero_grad()
-            encoder_loss.backward()
+            loss.backward()
             target_optimizer.step()
-            losses.add(discriminator_loss=discriminator_loss, encoder_loss=encoder_loss,
+            losses.add(discriminator_loss=discriminator_loss, encoder_loss=encoder_loss, pseudo_loss=pseudo_loss,
                        domain_accuracy=(guesses.argmax(dim=1) == truth).float().mean())
         run.end_epoch(**losses.means())
 
