@@ -15,6 +15,7 @@ import json
 import math
 import platform
 import subprocess
+import sys
 import time
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -156,6 +157,13 @@ def shuffled_batches(count, batch_size, steps, device):
     return order[:steps * batch_size].view(steps, batch_size)
 
 
+def make_schedule(optimizer, kind, steps):
+    """A learning-rate schedule to be stepped after each of `steps` steps: kind "constant", or "cosine", which falls to 0
+    along half a cosine (Loshchilov & Hutter 2017, eq. 5, without restarts)."""
+    share = {"constant": lambda step: 1.0, "cosine": lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))}[kind]
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+
+
 class Averages:
     """Means of losses over an epoch. They stay on the device: reading each would make the host wait for each step."""
 
@@ -274,6 +282,7 @@ def describe_run(settings):
     device = torch.device(settings["device"])
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return dict(
+        command=["python3", "-m", f"{Path(sys.argv[0]).resolve().parent.name}.train", *sys.argv[1:]],
         settings={name: value for name, value in settings.items() if name not in ("run", "resume")},
         sample_data=is_sample_data(settings["data"]), hardware=name, git_revision=git_revision(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),

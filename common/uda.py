@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from common.augment import (
     blend_into_backgrounds,
@@ -21,7 +20,12 @@ PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))      # (sourc
 SOURCE_OF = {target: source for source, target in PAIRS}
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
 
-# rows of a settings table, for both methods: (name, report, tuned, sample, help); the report only normalises
+# rows of a settings table, for both methods: (name, report, tuned, sample, help); the report has none of this
+PSEUDO_LABELS = (
+    ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the "
+                                               "network gave them in earlier epochs"),
+    ("pseudo_confidence", 0.9,    0.9,    0.9, "mean probability that a digit must have had for such a label"),
+)
 AUGMENTATION = (
     ("rotation",    0.0,  15.0,   0.0, "random rotation of training digits, up to ± degrees"),
     ("shrink",      0.0,   0.4,   0.2, "random shrinking of training digits in width and height, by up to this share"),
@@ -49,44 +53,69 @@ def augment(images, settings, backgrounds=None):
     return images
 
 
+NO_LABEL = -100     # which F.cross_entropy leaves out
+
+
 class PseudoLabels(nn.Module):
-    """Labels that the networks under training give the unlabelled target images themselves.
+    """Labels that the network under training itself gives the unlabelled target images.
 
     For each image a running mean of the probabilities that it was given in the epochs so far (temporal ensembling, Laine
-    & Aila 2017, section 2.2); its largest is the label (Lee 2013). A module only so that a checkpoint keeps it.
+    & Aila 2017, section 2.2), whose largest is the label (Lee 2013) if it reaches `confidence`, 0 to 1. A module only so
+    that a checkpoint keeps the means.
     """
 
     MOMENTUM = 0.6      # as in Laine & Aila
 
-    def __init__(self, count):
+    def __init__(self, count, confidence):
         super().__init__()
-        self.register_buffer("probabilities", torch.zeros(count, 10))
+        self.confidence = confidence
+        self.register_buffer("means", torch.zeros(count, 10))
 
-    def loss(self, indices, logits):
-        """Cross-entropy of `logits` [N, 10] of the target images `indices` [N] with their labels so far; then the logits
-        enter the running means. Images that have no label yet count as loss 0. Returns a float32 scalar, the mean.
-        """
-        means = self.probabilities[indices]
-        no_label = -100
-        labels = torch.where(means.sum(dim=1) > 0, means.argmax(dim=1), no_label)
-        self.probabilities[indices] = self.MOMENTUM * means + (1 - self.MOMENTUM) * logits.detach().softmax(dim=1)
-        return F.cross_entropy(logits, labels, ignore_index=no_label, reduction="sum") / len(logits)
+    def look_up(self, indices):
+        """The labels of the target images `indices` int64 [N]: int64 [N], NO_LABEL where there is none yet."""
+        means = self.means[indices]
+        # they start from zero, so their sum is the weight of what they have seen
+        confidence, labels = (means / means.sum(dim=1, keepdim=True)).max(dim=1)
+        return torch.where(confidence >= self.confidence, labels, NO_LABEL)      # 0 / 0 is NaN, which is no confidence
+
+    def update(self, indices, logits):
+        """Let the `logits` [N, 10] that were just given to the images `indices` int64 [N] enter their means."""
+        now = logits.detach().softmax(dim=1)
+        self.means[indices] = self.MOMENTUM * self.means[indices] + (1 - self.MOMENTUM) * now
 
 
 @torch.no_grad()
-def predict(network, images, device, batch_size=256):
-    """The most probable digit of each image: int64 [N] on the CPU.
+def probabilities(network, images, device, batch_size=256):
+    """The probability of each digit for each image: float32 [N, 10] on the CPU.
 
     `images` uint8 [N, 3, 28, 28] on any device; `network` maps float [N, 3, 28, 28] in [-1, 1] to logits [N, 10] and is
     in eval mode.
     """
-    return torch.cat([network(normalise(to_float(batch.to(device)))).argmax(dim=1).cpu()
+    return torch.cat([network(normalise(to_float(batch.to(device)))).softmax(dim=1).cpu()
                       for batch in progress(images.split(batch_size), "predicting")])
+
+
+def predict(network, images, device):
+    """The most probable digit of each image, as `probabilities`: int64 [N] on the CPU."""
+    return probabilities(network, images, device).argmax(dim=1)
 
 
 def accuracy(network, digits, device):
     """Share of the `digits` (common.data.Digits) that the network (see `predict`) labels rightly, 0 to 1."""
     return (predict(network, digits.images, device) == digits.labels).double().mean().item()
+
+
+def label_target_train(network, target, device, folder):
+    """Label the target's training `target` images (Digits), looking at none of their labels; write target_train.csv.
+
+    Two runs can be compared by that file (python3 hw_eval.py ONE OTHER): where networks from different seeds disagree, at
+    least one is wrong, so their agreement helps to choose settings without target labels (Jiang et al. 2022, "Assessing
+    generalization of SGD via disagreement"). Returns the mean entropy of the predictions in nats, 0 to 2.30.
+    """
+    shares = probabilities(network, target.images, device)
+    with written_whole(folder / "target_train.csv") as part:
+        write_labels(part, target.names, shares.argmax(dim=1))
+    return torch.distributions.Categorical(shares).entropy().mean().item()
 
 
 def absent_digits(labels):
@@ -95,6 +124,14 @@ def absent_digits(labels):
     A pair whose domains differ in this adapts worse, as features of all source digits are pulled towards fewer.
     """
     return sorted(set(range(10)) - set(labels.tolist()))
+
+
+def write_labels(path, names, labels):
+    """Write the grader's csv: header image_name,label, then one row for each of the names (texts) and labels int64 [N]."""
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image_name", "label"))
+        writer.writerows(zip(names, labels.tolist()))
 
 
 def read_grader_arguments(description):
@@ -122,8 +159,5 @@ def label_folder(network, folder, output, device):
     paths = list_images(folder)
     with written_whole(output) as part:       # first, so that a wrong path shows before the work
         labels = predict(network, read_images(paths, DIGIT_SIZE), device)
-        with open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("image_name", "label"))
-            writer.writerows(zip((path.name for path in paths), labels.tolist()))
+        write_labels(part, [path.name for path in paths], labels)
     print(f"{output}: labels of {len(paths)} images")

@@ -15,11 +15,21 @@ from common.training import (
     Averages,
     Run,
     autocast,
+    make_schedule,
     read_settings,
     save_weights,
     shuffled_batches,
 )
-from common.uda import AUGMENTATION, PseudoLabels, absent_digits, accuracy, augment
+from common.uda import (
+    AUGMENTATION,
+    NO_LABEL,
+    PSEUDO_LABELS,
+    PseudoLabels,
+    absent_digits,
+    accuracy,
+    augment,
+    label_target_train,
+)
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 
 MODES = ("source", "dann", "target")
@@ -41,8 +51,7 @@ SETTINGS = (
                                                "field of 11 pixels covers most of a digit"),
     ("domain_weight",     1.0,    0.1,    0.1, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "
                                                "2016; not in the report, 1 as there"),
-    ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the "
-                                               "network gave them in earlier epochs; it grows likewise"),
+    *PSEUDO_LABELS,
     *AUGMENTATION,
 )
 
@@ -93,10 +102,8 @@ def main():
     larger = max(len(images), len(target_images)) if mode == "dann" else len(images)
     steps = max(1, larger // batch_size)                                # an epoch
     total_steps = settings["epochs"] * steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: 1.0 if settings["lr_schedule"] == "constant" else
-        0.5 * (1 + math.cos(math.pi * step / total_steps)))
-    pseudo_labels = PseudoLabels(len(target_images)).to(device)
+    schedule = make_schedule(optimizer, settings["lr_schedule"], total_steps)
+    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
     run = Run(settings, settings["epochs"], dict(
         extractor=extractor, classifier=classifier, discriminator=discriminator, optimizer=optimizer, schedule=schedule,
         pseudo_labels=pseudo_labels))
@@ -127,9 +134,12 @@ def main():
                     domain_scores = discriminator(ReverseGradient.apply(features, settings["domain_weight"] * growth))
                 label_loss = F.cross_entropy(logits, source_labels)
                 domain_loss = F.binary_cross_entropy(domain_scores, domains)
-                pseudo_loss = pseudo_labels.loss(target_indices, target_logits)
+                given = pseudo_labels.look_up(target_indices)
+                pseudo_loss = F.cross_entropy(target_logits, given, reduction="sum") / batch_size
+                pseudo_labels.update(target_indices, target_logits)
                 loss = label_loss + domain_loss + settings["pseudo_weight"] * growth * pseudo_loss
                 losses.add(label_loss=label_loss, domain_loss=domain_loss, pseudo_loss=pseudo_loss,
+                           pseudo_share=(given != NO_LABEL).float().mean(),
                            domain_accuracy=((domain_scores > 0.5) == domains.bool()).float().mean(),
                            train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())
             else:
@@ -152,6 +162,7 @@ def main():
         save_weights(run.folder / "weights.pt", run.meta(), extractor=extractor, classifier=classifier)
         run.finish(target_accuracy=accuracy(network, tests["target"], device),
                    source_accuracy=accuracy(network, tests["source"], device),
+                   target_entropy=label_target_train(network, target, device, run.folder),
                    target_test_images=len(tests["target"].labels), train_images=len(images),
                    target_absent_digits=absent_digits(tests["target"].labels))
 

@@ -13,11 +13,21 @@ from common.training import (
     Averages,
     Run,
     autocast,
+    make_schedule,
     read_settings,
     save_weights,
     shuffled_batches,
 )
-from common.uda import AUGMENTATION, PseudoLabels, absent_digits, accuracy, augment
+from common.uda import (
+    AUGMENTATION,
+    NO_LABEL,
+    PSEUDO_LABELS,
+    PseudoLabels,
+    absent_digits,
+    accuracy,
+    augment,
+    label_target_train,
+)
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
 
 FLAGS = (
@@ -30,13 +40,14 @@ SETTINGS = (
     ("epochs",             20,     20,      8, "passes over the larger of both sets that adapt the target encoder"),
     ("batch_size",         64,     64,     32, "images of each domain a step; not in the report"),
     ("lr",               5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
-    ("encoder_lr",       5e-3,   1e-5,   5e-5, "Adam's learning rate for the target encoder"),
+    ("encoder_lr",       5e-3,   1e-3,   5e-5, "Adam's learning rate for the target encoder"),
     ("discriminator_lr", 5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
+    ("lr_schedule", "constant", "cosine", "constant", "constant, or each falling to 0 along half a cosine over its steps",
+                                                      ("constant", "cosine")),
     ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report"),
-    ("target_dropout",   True,  False,  False, "whether the target encoder's dropout is on while it adapts"),
+    ("target_dropout",   True,   True,  False, "whether the target encoder's dropout is on while it adapts"),
     ("adversarial_weight", 1.0,   0.1,    1.0, "weight of the target encoder's loss with inverted labels"),
-    ("pseudo_weight",      0.0,   1.0,    0.0, "weight of its label loss with labels that it gave the target images in "
-                                               "earlier epochs"),
+    *PSEUDO_LABELS,
     *AUGMENTATION,
 )
 SOURCE, TARGET = 1, 0       # the discriminator's two classes
@@ -69,18 +80,24 @@ def main():
     betas = (settings["beta1"], 0.999)
     target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas)
     discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas)
-    pseudo_labels = PseudoLabels(len(target_images)).to(device)
+    source_steps = max(1, len(source_images) // batch_size)                             # an epoch
+    steps = max(1, max(len(source_images), len(target_images)) // batch_size)           # an epoch of adaptation
+    source_schedule, target_schedule, discriminator_schedule = (
+        make_schedule(optimizer, settings["lr_schedule"], total) for optimizer, total in (
+            (source_optimizer, settings["source_epochs"] * source_steps),
+            (target_optimizer, settings["epochs"] * steps), (discriminator_optimizer, settings["epochs"] * steps)))
+    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], dict(
         source_encoder=source_encoder, target_encoder=target_encoder, classifier=classifier, discriminator=discriminator,
         source_optimizer=source_optimizer, target_optimizer=target_optimizer,
-        discriminator_optimizer=discriminator_optimizer, pseudo_labels=pseudo_labels))
+        discriminator_optimizer=discriminator_optimizer, source_schedule=source_schedule, target_schedule=target_schedule,
+        discriminator_schedule=discriminator_schedule, pseudo_labels=pseudo_labels))
 
     # Tzeng et al. 2017, section 4. First, source encoder and classifier learn the labelled source (eq. 9, first line)
     while run.epoch < settings["source_epochs"] and not run.finished:
         source_encoder.train()
         losses = Averages()
-        steps = max(1, len(source_images) // batch_size)
-        for indices in run.batches(shuffled_batches(len(source_images), batch_size, steps, device), losses):
+        for indices in run.batches(shuffled_batches(len(source_images), batch_size, source_steps, device), losses):
             backgrounds = target_images[torch.randint(len(target_images), (batch_size,), device=device)]
             images = augment(to_float(source_images[indices]), settings, to_float(backgrounds))
             with autocast(device, settings["precision"]):
@@ -89,6 +106,7 @@ def main():
             source_optimizer.zero_grad()
             loss.backward()
             source_optimizer.step()
+            source_schedule.step()
             losses.add(label_loss=loss, train_accuracy=(logits.argmax(dim=1) == source_labels[indices]).float().mean())
         run.end_epoch(**losses.means())
 
@@ -103,7 +121,6 @@ def main():
     while run.epoch < run.epochs and not run.finished:
         target_encoder.train(settings["target_dropout"])
         losses = Averages()
-        steps = max(1, max(len(source_images), len(target_images)) // batch_size)
         source_order = shuffled_batches(len(source_images), batch_size, steps, device)
         target_order = shuffled_batches(len(target_images), batch_size, steps, device)
         for source_indices, target_indices in run.batches(torch.stack([source_order, target_order], dim=1), losses):
@@ -121,33 +138,40 @@ def main():
             discriminator_optimizer.zero_grad()
             discriminator_loss.backward()
             discriminator_optimizer.step()
+            discriminator_schedule.step()
 
             # the target encoder's step with inverted labels: target features shall be called source
             with autocast(device, settings["precision"]):
                 guesses_for_target = discriminator(target_features)
                 logits = classifier(target_features)
             encoder_loss = F.nll_loss(guesses_for_target, is_source)
-            pseudo_loss = pseudo_labels.loss(target_indices, logits)
+            given = pseudo_labels.look_up(target_indices)
+            pseudo_loss = F.cross_entropy(logits, given, reduction="sum") / batch_size
+            pseudo_labels.update(target_indices, logits)
             loss = settings["adversarial_weight"] * encoder_loss + settings["pseudo_weight"] * pseudo_loss
             target_optimizer.zero_grad()
             loss.backward()
             target_optimizer.step()
+            target_schedule.step()
             losses.add(discriminator_loss=discriminator_loss, encoder_loss=encoder_loss, pseudo_loss=pseudo_loss,
+                       pseudo_share=(given != NO_LABEL).float().mean(),
                        domain_accuracy=(guesses.argmax(dim=1) == truth).float().mean())
         run.end_epoch(**losses.means())
 
     if not run.finished:
         # the last epoch's weights: none is picked, so the target's test labels choose nothing
-        test = load_digits(settings["data"], settings["target"], "test", settings["limit"])
-        source_test = load_digits(settings["data"], settings["source"], "test", settings["limit"])
-        before = accuracy(make_network(source_encoder, classifier, settings, device), test, device)
-        source_accuracy = accuracy(make_network(source_encoder, classifier, settings, device), source_test, device)
+        target_test, source_test = (load_digits(settings["data"], settings[name], "test", settings["limit"])
+                                    for name in ("target", "source"))
+        before = make_network(source_encoder, classifier, settings, device)
+        adapted = make_network(target_encoder, classifier, settings, device)
         save_weights(run.folder / "weights.pt", run.meta(), source_encoder=source_encoder, target_encoder=target_encoder,
                      classifier=classifier)
-        run.finish(target_accuracy=accuracy(make_network(target_encoder, classifier, settings, device), test, device),
-                   source_only_accuracy=before, source_accuracy=source_accuracy,
-                   target_test_images=len(test.labels), train_images=len(source_images),
-                   target_absent_digits=absent_digits(test.labels))
+        run.finish(target_accuracy=accuracy(adapted, target_test, device),
+                   source_only_accuracy=accuracy(before, target_test, device),
+                   source_accuracy=accuracy(before, source_test, device),
+                   target_entropy=label_target_train(adapted, target, device, run.folder),
+                   target_test_images=len(target_test.labels), train_images=len(source_images),
+                   target_absent_digits=absent_digits(target_test.labels))
 
 
 if __name__ == "__main__":
