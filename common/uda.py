@@ -56,6 +56,16 @@ def augment(images, settings, backgrounds=None):
 NO_LABEL = -100     # which F.cross_entropy leaves out
 
 
+def augment_target(images, settings):
+    """Digits of the target float [N, 3, H, W] in [0, 1] -> the same, rotated and shifted as the settings say.
+
+    Their own sizes and colours are left as they are: those are what the networks are to adapt to.
+    """
+    if settings["rotation"] or settings["shift"]:
+        images = change_geometry(images, settings["rotation"], (1, 1), settings["shift"])
+    return images
+
+
 class PseudoLabels(nn.Module):
     """Labels that the network under training itself gives the unlabelled target images.
 

@@ -28,6 +28,7 @@ from common.uda import (
     absent_digits,
     accuracy,
     augment,
+    augment_target,
     label_target_train,
 )
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
@@ -124,7 +125,7 @@ def main():
             if mode == "dann":
                 target_batch = to_float(target_images[target_indices])
                 source_batch = augment(source_batch, settings, backgrounds=target_batch)
-                target_batch = augment(target_batch, settings)
+                target_batch = augment_target(target_batch, settings)
                 # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss
                 # on both. Reversed, the domain loss's gradient makes the features of both domains alike
                 growth = reversal_weight((run.epoch * steps + step) / total_steps)

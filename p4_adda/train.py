@@ -26,6 +26,7 @@ from common.uda import (
     absent_digits,
     accuracy,
     augment,
+    augment_target,
     label_target_train,
 )
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
@@ -126,7 +127,7 @@ def main():
         for source_indices, target_indices in run.batches(torch.stack([source_order, target_order], dim=1), losses):
             target_batch = to_float(target_images[target_indices])
             source_batch = augment(to_float(source_images[source_indices]), settings, backgrounds=target_batch)
-            target_batch = augment(target_batch, settings)
+            target_batch = augment_target(target_batch, settings)
 
             with autocast(device, settings["precision"]):
                 source_features = source_encoder(normalise(source_batch))
