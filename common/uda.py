@@ -20,12 +20,7 @@ PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))      # (sourc
 SOURCE_OF = {target: source for source, target in PAIRS}
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
 
-# rows of a settings table, for both methods: (name, report, tuned, sample, help); the report has none of this
-PSEUDO_LABELS = (
-    ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the "
-                                               "network gave them in earlier epochs"),
-    ("pseudo_confidence", 0.9,    0.9,    0.9, "mean probability that a digit must have had for such a label"),
-)
+# rows of a settings table, for both methods: (name, report, tuned, sample, help); the report only normalises
 AUGMENTATION = (
     ("rotation",    0.0,  15.0,   0.0, "random rotation of training digits, up to ± degrees"),
     ("shrink",      0.0,   0.4,   0.2, "random shrinking of training digits in width and height, by up to this share"),

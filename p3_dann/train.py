@@ -23,7 +23,6 @@ from common.training import (
 from common.uda import (
     AUGMENTATION,
     NO_LABEL,
-    PSEUDO_LABELS,
     PseudoLabels,
     absent_digits,
     accuracy,
@@ -42,8 +41,8 @@ FLAGS = (
 )
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("epochs",             50,     20,      5, "passes over the larger of the training sets that are used"),
-    ("batch_size",         64,     64,     16, "images of each domain a step; not in the report, half of 128 as in Ganin "
+    ("epochs",             50,      6,      5, "passes over the larger of the training sets that are used"),
+    ("batch_size",         64,     32,     16, "images of each domain a step; not in the report, half of 128 as in Ganin "
                                                "et al. 2016"),
     ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate, at the start if it is annealed"),
     ("lr_schedule", "constant", "cosine", "cosine", "constant, or falling to 0 along half a cosine over all steps",
@@ -52,7 +51,9 @@ SETTINGS = (
                                                "field of 11 pixels covers most of a digit"),
     ("domain_weight",     1.0,    0.1,    0.1, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "
                                                "2016; not in the report, 1 as there"),
-    *PSEUDO_LABELS,
+    ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the network "
+                                               "gave them in earlier epochs"),
+    ("pseudo_confidence", 0.9,    0.9,    0.9, "mean probability that a digit must have had for such a label"),
     *AUGMENTATION,
 )
 

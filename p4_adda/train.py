@@ -21,7 +21,6 @@ from common.training import (
 from common.uda import (
     AUGMENTATION,
     NO_LABEL,
-    PSEUDO_LABELS,
     PseudoLabels,
     absent_digits,
     accuracy,
@@ -48,7 +47,9 @@ SETTINGS = (
     ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report"),
     ("target_dropout",   True,   True,  False, "whether the target encoder's dropout is on while it adapts"),
     ("adversarial_weight", 1.0,   0.1,    1.0, "weight of the target encoder's loss with inverted labels"),
-    *PSEUDO_LABELS,
+    ("pseudo_weight",     0.0,    1.0,    0.0, "weight of the label loss on target images with labels that the network "
+                                               "gave them in earlier epochs"),
+    ("pseudo_confidence", 0.6,    0.6,    0.6, "mean probability that a digit must have had for such a label"),
     *AUGMENTATION,
 )
 SOURCE, TARGET = 1, 0       # the discriminator's two classes
