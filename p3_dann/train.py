@@ -53,7 +53,7 @@ SETTINGS = (
                                                "2016; not in the report, 1 as there"),
     ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the network "
                                                "gave them in earlier epochs"),
-    ("pseudo_confidence", 0.9,    0.9,    0.9, "mean probability that a digit must have had for such a label"),
+    ("pseudo_confidence", 0.6,    0.6,    0.6, "mean probability that a digit must have had for such a label"),
     *AUGMENTATION,
 )
 

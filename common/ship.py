@@ -1,0 +1,46 @@
+"""Put a finished run's weights where inference looks for them, in half precision, with a json that says what they are.
+
+    python3 -m common.ship runs/tuned/p4_usps-mnistm p4_adda/weights/usps-mnistm.pt --data "the official USPS and MNIST-M"
+"""
+import argparse
+from pathlib import Path
+
+import torch
+
+from common.cli import UserError, run_command
+from common.results import command_of
+from common.training import load_state, read_json, save_state, write_json
+
+
+def halve(module):
+    """A module's state_dict with its floating-point tensors as float16; counts stay as they are.
+
+    Raises UserError where a value is too large for float16 (65,504).
+    """
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in module.items()}
+    if wrong := [name for name, tensor in half.items() if not tensor.isfinite().all()]:
+        raise UserError(f"{', '.join(wrong)} cannot be held in half precision; train with a smaller --lr")
+    return half
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Write a finished run's weights, in half precision, for inference.")
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument("output", type=Path, metavar="FILE.pt", help="weights to write, and FILE.json beside them")
+    parser.add_argument("--data", required=True, metavar="TEXT", help="in words, what data the run used")
+    args = parser.parse_args()
+
+    config, summary = read_json(args.run / "config.json"), read_json(args.run / "summary.json")
+    state = load_state(args.run / "weights.pt")
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    save_state(args.output, {"meta": state["meta"], "modules": {
+        name: halve(module) for name, module in state["modules"].items()}})
+    write_json(args.output.with_suffix(".json"), {
+        "data": args.data, "command": command_of(config), "preset": config["settings"]["preset"],
+        "seed": config["settings"]["seed"], "git_revision": config["git_revision"], "hardware": config["hardware"],
+        **summary})
+    print(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, and {args.output.with_suffix('.json').name} beside it")
+
+
+if __name__ == "__main__":
+    run_command(main)
