@@ -11,7 +11,6 @@ name, size and time, so that a changed file is noticed; where ROOT cannot be wri
 import csv
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from common.cli import UserError, progress
+from common.cli import UserError, in_threads
 
 DOMAINS = ("usps", "mnistm", "svhn")
 SPLITS = ("train", "test")
@@ -132,17 +131,13 @@ def read_image(path, size, resize=True):
 
 def read_images(paths, size, description="decoding", resize=True):
     """Decode many images in parallel, each as `read_image` does. Returns uint8 [N, 3, size, size]."""
-    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
-    # threads suffice: Pillow decodes outside Python's lock
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            decoded = pool.map(lambda path: read_image(path, size, resize), paths)
-            for i, pixels in enumerate(progress(decoded, description, unit="image")):
-                images[i] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return images
+    images = np.empty((len(paths), 3, size, size), np.uint8)
+
+    def read(i):
+        images[i] = read_image(paths[i], size, resize).transpose(2, 0, 1)
+
+    in_threads(read, len(paths), description)
+    return torch.from_numpy(images)
 
 
 def _read_csv(path, header, limit):

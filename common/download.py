@@ -29,7 +29,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -41,7 +40,7 @@ from torchvision.datasets import MNIST, SVHN, USPS, CelebA
 from tqdm import tqdm
 
 from common.archive import Archive
-from common.cli import UserError, progress, run_command
+from common.cli import UserError, in_threads, run_command
 from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, IMAGE_SUFFIXES, SPLITS, is_sample_data
 
 ATTEMPTS = 5                # connections for one file and address; each goes on where the last one broke off
@@ -436,15 +435,7 @@ def write_split(folder, split, columns, rows, picture):
     """
     images = folder / split
     images.mkdir()
-    # threads suffice: Pillow decodes, resizes and encodes outside Python's lock
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(lambda i, name: picture(i).save(images / name), i, row[0]) for i, row in enumerate(rows)]
-        try:
-            for job in progress(jobs, f"{split} images", unit="image"):
-                job.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    in_threads(lambda i: picture(i).save(images / rows[i][0]), len(rows), f"{split} images")
     with open(folder / f"{split}.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("image_name", *columns), *rows])
 
