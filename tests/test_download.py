@@ -616,11 +616,11 @@ def test_course_archive(server, tmp_path, capsys, pack, top):
     ("hw3_data/digits/usps/train/00003.png", encoded(Image.new("L", (30, 28))), "is 30x28; expected 28x28"),
     ("hw3_data/digits/usps/train/00008.png", encoded(Image.new("L", (28, 28))), "has no row for the image 00008.png"),
     ("hw3_data/digits/usps/test.csv", None, "lacks hw3_data/digits/usps/test.csv"),
-    ("hw3_data/digits/usps/test.csv", b"image_name\n00000.png", "lacks the column label"),
+    ("hw3_data/digits/usps/test.csv", b"image_name\n00000.png", "test.csv in .*: the header lacks label"),
     ("hw3_data/digits/usps/test.csv", b"image_name,label\n00000.png,10", r"test.csv in .*, line 2: found \['10'\]"),
-    ("hw3_data/digits/usps/test.csv", b"image_name,label\n../train.png,1", "line 2: '../train.png' is .* not the name"),
+    ("hw3_data/digits/usps/test.csv", b"image_name,label\n../train.png,1", "line 2: '../train.png' is not a plain file name"),
     ("hw3_data/digits/usps/test.csv", b"image_name,label\n" + b"00000.png,1\n" * 2,
-     "line 3: '00000.png' is listed twice"),
+     "line 3: 00000.png is listed twice"),
     ("hw3_data/digits/usps/test.csv", b"\xff\xfe\x00", "is not a text file"),
 ])
 def test_course_archive_with_a_mistake(server, tmp_path, capsys, name, content, message):
