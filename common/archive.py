@@ -11,7 +11,10 @@ from PIL import Image
 
 from common.cli import UserError
 
-ENTRY_LIMIT = 64_000_000    # bytes; no image or label file of our datasets comes near, so a larger entry is a trap
+# no file of our datasets comes near these, so what is larger is a trap
+ENTRY_LIMIT = 64_000_000        # bytes of one entry, unpacked
+TAR_LIMIT = 2_000_000_000       # bytes of all entries of a tar, unpacked
+PIXEL_LIMIT = 4_000_000         # pixels of one image
 
 
 class Archive:
@@ -37,10 +40,15 @@ class Archive:
                         self._entries[_plain_name(entry.filename)] = entry
             else:
                 # a compressed tar can be read fast only from front to back, so its files are kept in memory
+                room = TAR_LIMIT
                 with tarfile.open(path) as archive:
                     for entry in archive:
                         plain = entry.isfile() or entry.isdir()
                         if self._is_asked_for(entry.name, plain, entry.size) and entry.isfile():
+                            room -= entry.size
+                            if room < 0:
+                                raise UserError(f"{path} is refused: it unpacks to more than {TAR_LIMIT:,} bytes, too many "
+                                                "for our datasets")
                             self._entries[_plain_name(entry.name)] = archive.extractfile(entry).read()
                     # tarfile takes a damaged header for the end; the compression's own checksum comes at the real end
                     while archive.fileobj.read(1 << 20):
@@ -67,7 +75,9 @@ class Archive:
         if not self._zip:
             return self._entries[name]
         try:
-            return self._zip.read(self._entries[name])
+            with self._zip.open(self._entries[name]) as file:
+                # an entry may unpack to more than it states: then this is not its end, and its checksum is wrong
+                return file.read(self._entries[name].file_size)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:   # RuntimeError: a password
             raise UserError(f"cannot read {name} in {self.path}: {error}") from None
 
@@ -82,6 +92,9 @@ class Archive:
         """The PIL image in one file, decoded, of mode L (gray) or RGB."""
         try:
             with Image.open(io.BytesIO(self.read(name))) as image:
+                if image.width * image.height > PIXEL_LIMIT:
+                    raise UserError(f"{name} in {self.path} has {image.width}x{image.height} pixels, too many for our "
+                                    "datasets")
                 return image.convert("L" if image.mode == "L" else "RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             raise UserError(f"{name} in {self.path} is not a readable image") from None

@@ -11,7 +11,6 @@ name, size and time, so that a changed file is noticed; where ROOT cannot be wri
 import csv
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from common.cli import UserError, progress
+from common.cli import UserError, in_threads
 
 DOMAINS = ("usps", "mnistm", "svhn")
 SPLITS = ("train", "test")
@@ -132,51 +131,59 @@ def read_image(path, size, resize=True):
 
 def read_images(paths, size, description="decoding", resize=True):
     """Decode many images in parallel, each as `read_image` does. Returns uint8 [N, 3, size, size]."""
-    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
-    # threads suffice: Pillow decodes outside Python's lock
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            decoded = pool.map(lambda path: read_image(path, size, resize), paths)
-            for i, pixels in enumerate(progress(decoded, description, unit="image")):
-                images[i] = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return images
+    images = np.empty((len(paths), 3, size, size), np.uint8)
+
+    def read(i):
+        images[i] = read_image(paths[i], size, resize).transpose(2, 0, 1)
+
+    in_threads(read, len(paths), description)
+    return torch.from_numpy(images)
 
 
-def _read_csv(path, header, limit):
-    """The rows of a csv as [(line number, fields in the order of `header`)]."""
+def parse_csv(file, path, header, limit=None):
+    """Read the csv of a split from an open text file; `path` is what messages call it.
+
+    Returns [(line number, fields in the order of `header`)], where the first field is the name of an image; `limit`
+    takes the first N rows only. Raises UserError where columns, fields or rows are missing, or a name is listed twice
+    or is no plain file name.
+    """
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            found = next(reader, [])
-            if missing := [name for name in header if name not in found]:
-                raise UserError(f"{path}: the header lacks {', '.join(missing)}; expected {','.join(header)}")
-            columns = [found.index(name) for name in header]
-            rows, seen = [], set()
-            for fields in reader:
-                if not fields:
-                    continue
-                if len(fields) != len(found):
-                    raise UserError(f"{path}, line {reader.line_num}: {len(fields)} fields; expected {len(found)}")
-                row = tuple(fields[column] for column in columns)
-                if row[0] in seen:
-                    raise UserError(f"{path}, line {reader.line_num}: {row[0]} is listed twice; remove one row")
-                if row[0] in ("", ".", "..") or Path(row[0]).name != row[0]:
-                    raise UserError(f"{path}, line {reader.line_num}: {row[0]!r} is not a plain file name")
-                seen.add(row[0])
-                rows.append((reader.line_num, row))
-                if len(rows) == limit:
-                    break
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; download the dataset (bash hw_download.sh) or give its folder with "
-                        "--data") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.reader(file)
+        found = next(reader, [])
+        if missing := [name for name in header if name not in found]:
+            raise UserError(f"{path}: the header lacks {', '.join(missing)}; expected {','.join(header)}")
+        columns = [found.index(name) for name in header]
+        rows, seen = [], set()
+        for fields in reader:
+            if not fields:
+                continue
+            if len(fields) != len(found):
+                raise UserError(f"{path}, line {reader.line_num}: {len(fields)} fields; expected {len(found)}")
+            row = tuple(fields[column] for column in columns)
+            if row[0] in seen:
+                raise UserError(f"{path}, line {reader.line_num}: {row[0]} is listed twice; remove one row")
+            if row[0] in ("", ".", "..") or Path(row[0]).name != row[0]:
+                raise UserError(f"{path}, line {reader.line_num}: {row[0]!r} is not a plain file name")
+            seen.add(row[0])
+            rows.append((reader.line_num, row))
+            if len(rows) == limit:
+                break
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}") from None
     if not rows:
         raise UserError(f"{path} lists no images")
     return rows
+
+
+def _read_csv(path, header, limit):
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            return parse_csv(file, path, header, limit)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; download the dataset (bash hw_download.sh) or give its folder with "
+                        "--data") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _number(text):

@@ -29,7 +29,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -41,8 +40,8 @@ from torchvision.datasets import MNIST, SVHN, USPS, CelebA
 from tqdm import tqdm
 
 from common.archive import Archive
-from common.cli import UserError, progress, run_command
-from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, IMAGE_SUFFIXES, SPLITS, is_sample_data
+from common.cli import UserError, in_threads, run_command
+from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, SPLITS, is_sample_data, list_images, parse_csv
 
 ATTEMPTS = 5                # connections for one file and address; each goes on where the last one broke off
 RETRY_SECONDS = 2
@@ -168,18 +167,19 @@ def provide(name, data, downloads, mirror="", mnistm=None, archive=None):
 def count_images(folder):
     """The number of images in each split of a dataset's folder: {split: count}.
 
-    Raises UserError where a csv file or a folder is missing, or a csv file has not one row for each image.
+    Raises UserError where a csv file or a folder is missing or unreadable, or a csv file has not one row for each image.
     """
     counts = {}
     for split in SPLITS:
+        table = folder / f"{split}.csv"
         try:
-            with open(folder / f"{split}.csv", newline="", encoding="utf-8") as file:
-                rows = sum(1 for _ in csv.reader(file)) - 1
-            counts[split] = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in os.listdir(folder / split))
+            with open(table, newline="", encoding="utf-8-sig") as file:
+                rows = len(parse_csv(file, table, ("image_name",)))
         except OSError as error:
-            raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
+            raise UserError(f"cannot read {table}: {error.strerror}") from None
+        counts[split] = len(list_images(folder / split))
         if rows != counts[split]:
-            raise UserError(f"{folder / split}.csv has {rows:,} rows for {counts[split]:,} images")
+            raise UserError(f"{table} has {rows:,} rows for {counts[split]:,} images")
     return counts
 
 
@@ -331,8 +331,8 @@ def download_from_drive(file, path):
     try:
         import gdown
     except ImportError:
-        raise UserError(f"{file.name} is on Google Drive, which takes gdown (python3 -m pip install -r "
-                        "requirements-download.txt)") from None
+        raise UserError(f"{file.name} is on Google Drive, which takes gdown ({sys.executable} -m pip install -r "
+                        f"{Path(__file__).parents[1] / 'requirements-download.txt'})") from None
     arrived = path.with_name(f"{path.name}.drive")
     try:
         gdown.download(id=file.drive_id, output=str(arrived), resume=True, quiet=not sys.stderr.isatty())
@@ -382,34 +382,29 @@ def copy_course_split(archive, top, split, folder):
     is_face = top.name == "face"
     size = FACE_SIZE if is_face else DIGIT_SIZE
     columns = ATTRIBUTES if is_face else ("label",)
-    allowed = r"[01](\.0)?" if is_face else "[0-9]"
-    table = f"{top / split}.csv"
-    reader = csv.DictReader(io.StringIO(archive.text(table)))
-    if missing := {"image_name", *columns} - set(reader.fieldnames or ()):
-        raise UserError(f"{table} in {archive.path} lacks the column {', '.join(sorted(missing))}")
-    rows = {}
-    for row in reader:
-        where = f"{table} in {archive.path}, line {reader.line_num}"
-        name, fields = row["image_name"], [row[column] for column in columns]
-        if not name.endswith(".png") or "/" in name or name in rows:
-            raise UserError(f"{where}: {name!r} is listed twice or is not the name of a png file")
-        if not all(re.fullmatch(allowed, field or "") for field in fields):
-            raise UserError(f"{where}: found {fields}; expected {'0.0 and 1.0' if is_face else 'a label from 0 to 9'}")
-        rows[name] = (name, *(f"{float(field):.1f}" if is_face else field for field in fields))
+    allowed = r"[01](\.0)?" if is_face else r"[0-9](\.0)?"
+    table = f"{top / split}.csv in {archive.path}"
+    rows = []
+    for line, (name, *fields) in parse_csv(io.StringIO(archive.text(f"{top / split}.csv")), table, ("image_name", *columns)):
+        if not name.endswith(".png"):
+            raise UserError(f"{table}, line {line}: {name!r} is not the name of a png file")
+        if not all(re.fullmatch(allowed, field) for field in fields):
+            raise UserError(f"{table}, line {line}: found {fields}; expected "
+                            f"{'0.0 and 1.0' if is_face else 'a label from 0 to 9'}")
+        rows.append((name, *(f"{field[0]}.0" if is_face else field[0] for field in fields)))
     images = {PurePosixPath(name).name for name in archive.names
               if name.startswith(f"{top / split}/") and name.endswith(".png")}
-    if unlisted := images - rows.keys():
-        raise UserError(f"{table} in {archive.path} has no row for the image {min(unlisted)}")
-    names = list(rows)
+    if unlisted := images.difference(row[0] for row in rows):
+        raise UserError(f"{table} has no row for the image {min(unlisted)}")
 
     def picture(i):
-        image = archive.image(str(top / split / names[i]))
+        name = str(top / split / rows[i][0])
+        image = archive.image(name)
         if image.size != (size, size):
-            raise UserError(f"{top / split / names[i]} in {archive.path} is {image.width}x{image.height}; expected "
-                            f"{size}x{size}")
+            raise UserError(f"{name} in {archive.path} is {image.width}x{image.height}; expected {size}x{size}")
         return image
 
-    write_split(folder, split, columns, list(rows.values()), picture)
+    write_split(folder, split, columns, rows, picture)
 
 
 def copy_mnistm_split(archive, top, split, folder):
@@ -436,15 +431,7 @@ def write_split(folder, split, columns, rows, picture):
     """
     images = folder / split
     images.mkdir()
-    # threads suffice: Pillow decodes, resizes and encodes outside Python's lock
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(lambda i, name: picture(i).save(images / name), i, row[0]) for i, row in enumerate(rows)]
-        try:
-            for job in progress(jobs, f"{split} images", unit="image"):
-                job.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    in_threads(lambda i: picture(i).save(images / rows[i][0]), len(rows), f"{split} images")
     with open(folder / f"{split}.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("image_name", *columns), *rows])
 

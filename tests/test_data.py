@@ -8,7 +8,7 @@ from PIL import Image
 
 from common import data
 from common.cli import UserError
-from common.data import list_images, load_digits, load_faces, read_image
+from common.data import ATTRIBUTES, list_images, load_digits, load_faces, read_image
 
 
 @pytest.fixture
@@ -35,6 +35,17 @@ def test_faces(sample_data):
     faces = load_faces(sample_data, "test", limit=5)
     assert faces.images.shape == (5, 3, 64, 64) and faces.attributes.shape == (5, 13)
     assert set(faces.attributes.unique().tolist()) <= {0, 1}
+
+
+@pytest.mark.parametrize("text, message", [
+    ("image_name,Bangs\n", "face/test.csv: the header lacks Big_Lips"),
+    (",".join(["image_name", *ATTRIBUTES]) + "\n1.png" + ",1.0,0.5" + ",0" * 11, "test.csv, line 2: Big_Lips of 1.png is"),
+])
+def test_a_bad_csv_of_faces_is_named(tmp_path, text, message):
+    (tmp_path / "face").mkdir()
+    (tmp_path / "face/test.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_faces(tmp_path, "test")
 
 
 def test_second_load_comes_from_the_cache(layout, monkeypatch):

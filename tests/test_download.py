@@ -1,7 +1,6 @@
 """The downloader, against a server on loopback that gives small archives in the official formats."""
 import bz2
 import csv
-import errno
 import fcntl
 import gzip
 import hashlib
@@ -16,6 +15,7 @@ import sys
 import tarfile
 import threading
 import time
+import tracemalloc
 import types
 import zipfile
 from pathlib import Path
@@ -282,10 +282,18 @@ def test_table_and_second_run(server, tmp_path, capsys):
     assert left_over(tmp_path) == ["digits", "face"]
 
 
-def test_existing_folder_with_other_counts_is_kept_and_named(server, tmp_path):
+def test_existing_folder_with_other_counts_is_kept_and_named(server, tmp_path, capsys):
+    assert run("--data", tmp_path, "--only", "usps") == ""
+    table = tmp_path / "digits/usps/train.csv"
+    with open(table, "a") as file:
+        file.write("\n")           # an empty line is no row
     assert run("--data", tmp_path, "--only", "usps") == ""
     (tmp_path / "digits/usps/train/00003.png").unlink()
     assert run("--data", tmp_path, "--only", "usps") == "not ready: usps; see the lines above"
+    assert f"{table} has 8 rows for 7 images; delete or rename {tmp_path}/digits/usps" in capsys.readouterr().err
+    table.write_bytes(b"\xff")
+    assert run("--data", tmp_path, "--only", "usps") == "not ready: usps; see the lines above"
+    assert f"cannot read {table}" in capsys.readouterr().err
     assert (tmp_path / "digits/usps/train/00002.png").exists()
 
 
@@ -414,7 +422,8 @@ def test_google_drive(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gdown", None)
     assert run("--data", tmp_path, "--only", "face") != ""
     error = capsys.readouterr().err
-    assert "requirements-download.txt" in error and "list_attr_celeba.txt, img_align_celeba.zip by hand" in error
+    assert f"{sys.executable} -m pip install -r {REPOSITORY}/requirements-download.txt" in error
+    assert "list_attr_celeba.txt, img_align_celeba.zip by hand" in error
 
     ids = {file.drive_id: file.name for file in download.DATASETS["face"].files}
 
@@ -452,28 +461,23 @@ def test_disk_too_full_to_begin(server, tmp_path, monkeypatch, capsys):
     assert server.log == []
 
 
-def test_disk_runs_full_in_download(server, tmp_path, monkeypatch, capsys):
-    calls = []
-
-    def receive(*_):
-        calls.append(1)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(download, "receive", receive)
+def test_disk_runs_full_in_download(server, tmp_path, capsys):
+    (tmp_path / ".download").mkdir()
+    (tmp_path / ".download/usps.bz2.part").symlink_to("/dev/full")      # every write there fails as on a full disk
     assert run("--data", tmp_path, "--only", "usps") != ""
     assert "No space left on device" in capsys.readouterr().err
-    assert len(calls) == 1, "connecting again does not help"
+    assert len(server.log) == 1, "connecting again does not help"
 
 
 def test_disk_runs_full_in_conversion(server, tmp_path, monkeypatch, capsys):
-    real = Image.Image.save
+    real = Path.mkdir
 
-    def save(image, path, *rest):
-        if path.name == "00002.png":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(image, path, *rest)
+    def mkdir(folder, *rest, **options):
+        real(folder, *rest, **options)
+        if folder.name == "train":
+            (folder / "00002.png").symlink_to("/dev/full")
 
-    monkeypatch.setattr(Image.Image, "save", save)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
     assert run("--data", tmp_path, "--only", "usps") != ""
     assert "No space left on device" in capsys.readouterr().err
     assert left_over(tmp_path) == []
@@ -616,12 +620,13 @@ def test_course_archive(server, tmp_path, capsys, pack, top):
     ("hw3_data/digits/usps/train/00003.png", encoded(Image.new("L", (30, 28))), "is 30x28; expected 28x28"),
     ("hw3_data/digits/usps/train/00008.png", encoded(Image.new("L", (28, 28))), "has no row for the image 00008.png"),
     ("hw3_data/digits/usps/test.csv", None, "lacks hw3_data/digits/usps/test.csv"),
-    ("hw3_data/digits/usps/test.csv", b"image_name\n00000.png", "lacks the column label"),
+    ("hw3_data/digits/usps/test.csv", b"image_name\n00000.png", "test.csv in .*: the header lacks label"),
     ("hw3_data/digits/usps/test.csv", b"image_name,label\n00000.png,10", r"test.csv in .*, line 2: found \['10'\]"),
-    ("hw3_data/digits/usps/test.csv", b"image_name,label\n../train.png,1", "line 2: '../train.png' is .* not the name"),
+    ("hw3_data/digits/usps/test.csv", b"image_name,label\n../train.png,1", "line 2: '../train.png' is not a plain file name"),
     ("hw3_data/digits/usps/test.csv", b"image_name,label\n" + b"00000.png,1\n" * 2,
-     "line 3: '00000.png' is listed twice"),
+     "line 3: 00000.png is listed twice"),
     ("hw3_data/digits/usps/test.csv", b"\xff\xfe\x00", "is not a text file"),
+    ("hw3_data/digits/usps/test.csv", b"image_name,label\n" + b"0" * 200_000, "cannot read .*test.csv in .*field larger"),
 ])
 def test_course_archive_with_a_mistake(server, tmp_path, capsys, name, content, message):
     entries = dict(course_entries())
@@ -707,6 +712,37 @@ def test_hostile_archive(server, tmp_path, capsys, pack, name, content):
     assert re.search(f"{archive} is refused: its entry .*({'outside' if content == b'x' else 'link or a device'})",
                      capsys.readouterr().err)
     assert left_over(data) == [] and not list(tmp_path.rglob("evil.png")) and not list(tmp_path.parent.glob("evil.png"))
+
+
+def test_entry_that_unpacks_to_more_than_it_states(server, tmp_path, capsys):
+    bomb, stated = 100_000_000, 1_000
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in course_entries():
+            zipped.writestr(name, bytes(bomb) if name.endswith("usps/train/00000.png") else content)
+    archive = tmp_path / "archive"
+    archive.write_bytes(file.getvalue().replace(bomb.to_bytes(4, "little"), stated.to_bytes(4, "little")))
+    tracemalloc.start()
+    assert run("--data", tmp_path / "data", "--only", "usps", "--archive", archive) != ""
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < bomb / 4
+    assert "cannot read hw3_data/digits/usps/train/00000.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("pack", "limit", "value", "message"), [
+    (zip_, "ENTRY_LIMIT", 400, r"'hw3_data/face/train.csv' has \d+ bytes"),
+    (tar, "ENTRY_LIMIT", 400, r"'hw3_data/face/train.csv' has \d+ bytes"),
+    (tar, "TAR_LIMIT", 2_000, "it unpacks to more than 2,000 bytes"),
+    (zip_, "PIXEL_LIMIT", 28 * 28 - 1, "has 28x28 pixels, too many"),
+])
+def test_archive_with_more_than_datasets_have(server, tmp_path, monkeypatch, capsys, pack, limit, value, message):
+    archive = tmp_path / "archive"
+    archive.write_bytes(pack(course_entries()))
+    monkeypatch.setattr(f"common.archive.{limit}", value)
+    assert run("--data", tmp_path / "data", "--only", "usps", "--archive", archive) != ""
+    assert re.search(message, capsys.readouterr().err)
+    assert left_over(tmp_path / "data") == []
 
 
 def test_hostile_mnistm_archive(server, tmp_path, capsys):
