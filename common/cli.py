@@ -1,4 +1,5 @@
-"""What every command shares: one-line errors, exit codes, progress bars, files that appear whole or not at all."""
+"""What every command shares: flags, colours, one-line errors, exit codes, progress bars, files written whole or not at all."""
+import argparse
 import contextlib
 import os
 import signal
@@ -8,9 +9,40 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+_quiet = False          # set by --quiet
+
 
 class UserError(Exception):
     """Something the user can mend. The message is one sentence: what is wrong, where, and what to do."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser with the flag --quiet, whose help fits a terminal of 100 columns."""
+
+    def __init__(self, **options):
+        formatter = lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100)
+        super().__init__(formatter_class=formatter, **options)
+        self.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+
+    def parse_args(self, words=None):
+        global _quiet
+        arguments = super().parse_args(words)
+        _quiet = arguments.quiet
+        del arguments.quiet
+        return arguments
+
+
+def say(text, colour=None):
+    """Print a line, unless --quiet was given; progress bars stay below it."""
+    if not _quiet:
+        tqdm.write(_coloured(text, colour, sys.stdout))
+
+
+def _coloured(text, colour, stream):
+    """The text in that colour where `stream` is a terminal that shows some and NO_COLOR (no-color.org) is not set."""
+    if colour is None or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\033[{dict(red=31, green=32, yellow=33)[colour]}m{text}\033[0m"
 
 
 def run_command(main, when_stopped="nothing was written"):
@@ -23,15 +55,23 @@ def run_command(main, when_stopped="nothing was written"):
     try:
         main()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"{_coloured('error:', 'red', sys.stderr)} {error}")
     except KeyboardInterrupt:
-        print(f"stopped: {when_stopped}", file=sys.stderr)
+        print(f"{_coloured('stopped:', 'yellow', sys.stderr)} {when_stopped}", file=sys.stderr)
         sys.exit(130)
 
 
 def progress(iterable, description, unit="batch"):
-    """A tqdm bar on standard error, silent when that is no terminal."""
-    return tqdm(iterable, desc=description, unit=unit, leave=False, disable=None, dynamic_ncols=True)
+    """A tqdm bar on standard error with the time left; none with --quiet, or where that is no terminal."""
+    return tqdm(iterable, desc=description, unit=unit, leave=False, disable=_quiet or None, dynamic_ncols=True)
+
+
+def duration(seconds):
+    """Seconds as a person says it: 45 s, 12 min, 3 h 05 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @contextlib.contextmanager

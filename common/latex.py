@@ -1,0 +1,1 @@
+def write_latex(out, sections): pass
