@@ -176,7 +176,7 @@ def _block(name, block, out, sheets):
 
 
 def _table(block):
-    """A table with its caption below, which may be wider; None shows as a dash, and all columns but the first are aligned as numbers."""
+    """A table, its caption below; None shows as a dash, and all columns but the first are aligned as numbers."""
     cells = lambda tag, row: "".join(
         f"<{tag}{' class=number' * (column > 0)}>{escape('–' if cell is None else str(cell))}</{tag}>"
         for column, cell in enumerate(row))
@@ -189,7 +189,7 @@ def _figure(block, out, sheets):
     caption, kinds, data = escape(block["caption"]), [], ""
     image = _read(out / block["path"])
     width, height = (int.from_bytes(image[at:at + 4], "big") for at in (16, 20))        # of a png
-    if width > 1.5 * height and not block["half"]:
+    if width > 1000:        # plots over the full width: on a phone their labels need more room than there is
         kinds.append("wide")
     if "map" in block:
         kinds.append("map")

@@ -57,7 +57,7 @@ def main():
 
     section.heading("1.4 Samples")
     samples = sample(vae, max(32, len(originals)))
-    path = section.figure("samples", "32 faces decoded from N(0, I), seed 0, not chosen. See how smooth and how alike they are.")
+    path = section.figure("samples", "32 faces decoded from N(0, I), seed 0, not chosen. See how smooth and alike they are.")
     draw_grid(path, samples[:32])
 
     section.heading("1.5 t-SNE of the latent means")
