@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -16,12 +17,24 @@ class UserError(Exception):
     """Something the user can mend. The message is one sentence: what is wrong, where, and what to do."""
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Help of at most 100 columns, with a line for most flags."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=30, width=min(100, shutil.get_terminal_size().columns))
+
+    def _format_action_invocation(self, action):
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return action.option_strings[0].replace("--", "--[no-]")
+        return super()._format_action_invocation(action)
+
+
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser with the flag --quiet, whose help fits a terminal of 100 columns."""
+    """An argument parser with the flag --quiet."""
 
     def __init__(self, **options):
-        formatter = lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100)
-        super().__init__(formatter_class=formatter, **options)
+        module = sys.modules["__main__"].__spec__       # None for a script that was not started with python3 -m
+        super().__init__(**{"prog": module and f"python3 -m {module.name}", "formatter_class": HelpFormatter} | options)
         self.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
 
     def parse_args(self, words=None):
@@ -36,6 +49,7 @@ def say(text, colour=None):
     """Print a line, unless --quiet was given; progress bars stay below it."""
     if not _quiet:
         tqdm.write(_coloured(text, colour, sys.stdout))
+        sys.stdout.flush()          # who watches a log file sees it now
 
 
 def _coloured(text, colour, stream):

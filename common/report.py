@@ -16,10 +16,9 @@ from common.augment import resize
 from common.cli import CommandParser, UserError, run_command, say, written_whole
 from common.latex import write_latex
 from common.page import make_page
-from common.training import read_json, write_json
+from common.training import YES_NO, read_json, write_json
 from common.uda import NAMES
 
-YES_NO = {"True": "yes", "False": "no"}
 SPRITE_SIZE = 32        # pixels a side, at most, of the images behind the points of a map
 SPRITE_COLUMNS = 32
 
@@ -75,7 +74,8 @@ class Section:
 
     def settings(self, config):
         """What a run was trained with, from its config.json."""
-        settings = {name: value for name, value in config["settings"].items() if name != "data" and value is not None}
+        settings = {name: value for name, value in config["settings"].items()
+                    if name not in ("data", "problem") and value is not None}
         rows = [[name.replace("_", " "), YES_NO.get(str(value), str(value))] for name, value in settings.items()]
         rows += [["hardware", config["hardware"]], *([name, text] for name, text in config["versions"].items()),
                  ["git revision", str(config["git_revision"])]]

@@ -141,9 +141,9 @@ def write_labels(path, names, labels):
         writer.writerows(zip(names, labels.tolist()))
 
 
-def read_grader_arguments(description):
-    """The command line of hw_p3.sh and hw_p4.sh: `images` (Path), `target`, `output` (Path), `weights`, `device`."""
-    parser = CommandParser(description=description)
+def read_grader_arguments(script, description):
+    """The command line of `script`, hw_p3.sh or hw_p4.sh: `images` (Path), `target`, `output` (Path), `weights`, `device`."""
+    parser = CommandParser(prog=f"bash {script}", description=description)
     parser.add_argument("images", type=Path, metavar="IMAGE_DIR", help="folder of png, jpg or bmp files")
     parser.add_argument("target", choices=DOMAINS, metavar="TARGET", help=f"the images' domain: {', '.join(DOMAINS)}")
     parser.add_argument("output", type=Path, metavar="PRED.csv", help="csv to write: image_name,label")

@@ -67,7 +67,7 @@ def make_network(encoder, classifier, settings, device):
 
 
 def main():
-    settings = read_settings("Train ADDA (problem 4) on one pair of domains.", SETTINGS, FLAGS)
+    settings = read_settings(__package__, "Train ADDA (problem 4) on one pair of domains.", SETTINGS, FLAGS)
     batch_size, device = settings["batch_size"], torch.device(settings["device"])
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
     target = load_digits(settings["data"], settings["target"], "train", settings["limit"])

@@ -1,33 +1,15 @@
 """The whole report at its smallest: every problem trained, drawn and assembled by hw_report.sh from another folder."""
 import html.parser
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-from common.report import Section, write_page
-from tests.conftest import REPOSITORY
+from common.report import Section, assemble
+from tests.conftest import report
 
 
-def report(folder, *words):
-    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(["bash", REPOSITORY / "hw_report.sh", *map(str, words)], cwd=folder, env=environment,
-                          capture_output=True, text=True)
-
-
-@pytest.fixture(scope="module")
-def made(sample_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report run")
-    result = report(folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30",
-                    "--batch-size", "8")
-    assert result.returncode == 0, result.stderr
-    return folder, result
-
-
-def test_every_part_of_the_report_is_there(made):
-    folder, result = made
+def test_every_part_of_the_report_is_there(small_report):
+    folder, result = small_report
     assert result.stdout.splitlines()[-1] == f"The report: {folder / 'report' / 'index.html'}"
     figures = {path.name for path in (folder / "report/figures").iterdir()}
     pairs = ("usps-mnistm", "mnistm-svhn", "svhn-usps")
@@ -42,8 +24,8 @@ def test_every_part_of_the_report_is_there(made):
         assert 0 <= results["p4_adda"][f"{pair}_target_accuracy"] <= 1
 
 
-def test_the_page_stands_alone_and_says_sample_data(made):
-    folder, _ = made
+def test_the_page_stands_alone_and_says_sample_data(small_report):
+    folder, _ = small_report
     page = (folder / "report/index.html").read_text()
     sources, targets, anchors = [], [], []
 
@@ -64,8 +46,8 @@ def test_the_page_stands_alone_and_says_sample_data(made):
         assert reported in page, "the report's own numbers stand beside ours"
 
 
-def test_a_second_call_trains_nothing(made, sample_data):
-    folder, _ = made
+def test_a_second_call_trains_nothing(small_report, sample_data):
+    folder, _ = small_report
     stamps = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("weights.pt")}
     page = (folder / "report/index.html").read_bytes()
     result = report(folder, "--data", sample_data, "--preset", "sample", "--only", "p4")
@@ -91,7 +73,7 @@ def test_text_from_data_is_escaped(tmp_path):
     section.text("<script>text</script>")
     section.table(["<b>"], [["<i>", None]], "<u>")
     section.write()
-    write_page(tmp_path)
+    assemble(tmp_path)
     page = (tmp_path / "index.html").read_text()
     for tag in ("<script>", "<b>", "<i>", "<u>"):
         assert tag not in page
