@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from common.cli import UserError, duration
-from common.uda import NAMES, PAIRS, REPORT
+from common.uda import NAMES, PAIRS, reported
 
 TITLE = "Generative models and unsupervised domain adaptation"
 LEAD = ("A VAE and a DCGAN on 64×64 faces, DANN and ADDA between three digit domains. Every number and figure below was made "
@@ -84,12 +84,12 @@ def _glance(sections):
     charts = ""
     if "p3_dann" in sections or "p4_adda" in sections:
         results = {name: sections[name]["results"] if name in sections else {} for name in ("p3_dann", "p4_adda")}
-        for number, pair in enumerate(PAIRS):
+        for pair in PAIRS:
             key = "-".join(pair)
             shares = {mode: results["p3_dann"].get(f"{key}_{mode}") for mode in ("source", "dann", "target")}
             shares["adda"] = results["p4_adda"].get(f"{key}_target_accuracy")
             charts += _chart(" → ".join(NAMES[domain] for domain in pair), shares,
-                             {mode: REPORT[mode][number] for mode in BARS} if number < len(REPORT["source"]) else {})
+                             {mode: reported(pair, mode) for mode in BARS})
         charts = (f"<p class=soft>Accuracy on the target's test images in %. Bars: these runs. Ticks: the report. Lower bound: "
                   f"trained on the source alone; upper bound: on the labelled target.</p><div class=charts>{charts}</div>")
     headlines = "".join(f"<div><strong>{escape(line['value'])}</strong>{escape(line['text'])}<br>"
@@ -99,34 +99,32 @@ def _glance(sections):
             f"{f'<div class=headlines>{headlines}</div>' if headlines else ''}</section>")
 
 
-def _chart(title, shares, reported):
-    """Four bars as svg: `shares` (0 to 1, or None) by mode, with a tick where the report (in %, by mode) has its number."""
+def _chart(title, shares, report):
+    """Four bars as svg: `shares` (0 to 1, or None) by mode, with a tick where the `report` (likewise) has its number."""
     left, right, top, line = 84, 248, 42, 26
-    place = lambda percent: left + (right - left) * percent / 100
-    show = lambda percent: "–" if percent is None else f"{percent:.1f}"
+    place = lambda share: left + (right - left) * share
+    show = lambda share: "–" if share is None else f"{100 * share:.1f}"
     bottom = top + line * len(BARS)
     shapes = [f'<text x=0 y=14 class=title>{escape(title)}</text><text x=290 y=32 text-anchor=end class=soft-text>here</text>'
               f'<text x=330 y=32 text-anchor=end class=soft-text>report</text>']
     spoken = []
     for row, (mode, (name, kind)) in enumerate(BARS.items()):
         y = top + line * row
-        percent = None if shares[mode] is None else 100 * shares[mode]
-        report = reported.get(mode)
         bar = lambda kind, end, y=y: f'<rect class={kind} x={left} y={y + 3} width={end - left:.1f} height=14 rx=2 />'
         shapes += [f"<text x=0 y={y + 14}>{name}</text>", bar("track", right)]
-        if percent is not None:
-            shapes.append(bar(kind, place(percent)))
-        if report is not None:
-            shapes.append(f'<rect class=tick x={place(report) - 1:.1f} y={y} width=2 height=20 />')
-        shapes.append(f'<text x=290 y={y + 14} text-anchor=end>{show(percent)}</text>'
-                      f'<text x=330 y={y + 14} text-anchor=end class=soft-text>{show(report)}</text>')
-        spoken.append(f"{name} {show(percent)}, report {show(report)}")
+        if shares[mode] is not None:
+            shapes.append(bar(kind, place(shares[mode])))
+        if report[mode] is not None:
+            shapes.append(f'<rect class=tick x={place(report[mode]) - 1:.1f} y={y} width=2 height=20 />')
+        shapes.append(f'<text x=290 y={y + 14} text-anchor=end>{show(shares[mode])}</text>'
+                      f'<text x=330 y={y + 14} text-anchor=end class=soft-text>{show(report[mode])}</text>')
+        spoken.append(f"{name} {show(shares[mode])}, report {show(report[mode])}")
     for percent in (0, 50, 100):
-        x = place(percent)
+        x = place(percent / 100)
         shapes.append(f'<line class=grid x1={x} x2={x} y1={bottom} y2={bottom + 4} />'
                       f'<text x={x} y={bottom + 15} text-anchor=middle class=soft-text>{percent}</text>')
-    return (f'<svg viewBox="0 0 332 {bottom + 20}" role=img aria-label="{escape(f"{title}: {chr(59).join(spoken)}")}">'
-            f"{''.join(shapes)}</svg>")
+    text = escape(f"{title}: {'; '.join(spoken)}")
+    return f'<svg viewBox="0 0 332 {bottom + 20}" role=img aria-label="{text}">{"".join(shapes)}</svg>'
 
 
 def _gather(sections, key):
@@ -144,7 +142,8 @@ def _facts(sections):
 def _what_was_run(sections):
     rows = []
     for section in sections.values():
-        images = " to ".join(f"{count:,}" for count in sorted({section["train_images"][0], section["train_images"][-1]}))
+        counts = section["train_images"]        # sorted
+        images = " to ".join(f"{count:,}" for count in sorted({*counts[:1], *counts[-1:]}))
         rows.append([section["title"], section["runs"], ", ".join(section["preset"]), ", ".join(map(str, section["seeds"])),
                      images, duration(section["train_seconds"]), ", ".join(section["hardware"])])
     software, revisions = "; ".join(_gather(sections, "software")), ", ".join(_gather(sections, "revisions"))

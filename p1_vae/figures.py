@@ -40,8 +40,8 @@ def main():
     section.heading("1.2 Learning curves")
     path = section.figure("curves", "Left: squared error, summed over an image's pixels. Middle: KL divergence in nats. Both "
                                     "are means over the training faces of an epoch. Right: mean squared error a pixel on "
-                                    "the test faces. See how much the first epochs do, and that the KL divergence "
-                                    "rises while the latent takes in what the reconstruction needs.")
+                                    "the test faces. See how much the first epochs do, and the KL divergence rise "
+                                    "while the latent takes in what the reconstruction needs.")
     draw_curves(path, {"VAE": run.rows}, [("reconstruction loss", {"reconstruction": "reconstruction"}),
                                           ("KL divergence", {"kl": "KL"}), ("test MSE", {"test_mse": "test MSE"})])
 

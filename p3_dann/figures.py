@@ -4,7 +4,7 @@ from common.cli import UserError, run_command
 from common.maps import add_maps
 from common.report import Section, find_run, missing_digits, percent, read_figure_arguments
 from common.training import load_weights
-from common.uda import NAMES, PAIRS, REPORT
+from common.uda import NAMES, PAIRS, reported
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 from p3_dann.train import MODES
 
@@ -26,7 +26,7 @@ def main():
     rows = []
     for mode in MODES:
         rows.append([ROWS[mode], *(percent(accuracy[pair, mode]) for pair in PAIRS)])
-        rows.append(["in the report", *(f"{value:.2f}" for value in REPORT[mode])])
+        rows.append(["in the report", *(percent(reported(pair, mode)) for pair in PAIRS)])
     section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], rows,
                   f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run."
                   + missing_digits(runs.values()))

@@ -3,7 +3,7 @@ from common.cli import UserError, run_command
 from common.maps import add_maps
 from common.report import Section, find_run, missing_digits, percent, read_figure_arguments, read_results
 from common.training import load_weights
-from common.uda import NAMES, PAIRS, REPORT
+from common.uda import NAMES, PAIRS, reported
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
 
 
@@ -24,9 +24,9 @@ def main():
     section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], [
         ["source encoder alone", *(percent(summaries[pair].get("source_only_accuracy")) for pair in PAIRS)],
         ["ADDA", *(percent(summaries[pair].get("target_accuracy")) for pair in PAIRS)],
-        ["in the report", *(f"{value:.2f}" for value in REPORT["adda"])],
+        ["in the report", *(percent(reported(pair, "adda")) for pair in PAIRS)],
         ["DANN (problem 3)", *(percent(dann.get(f"{'-'.join(pair)}_dann")) for pair in PAIRS)],
-        ["in the report", *(f"{value:.2f}" for value in REPORT["dann"])]],
+        ["in the report", *(percent(reported(pair, "dann")) for pair in PAIRS)]],
         f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run. ADDA and DANN have the "
         "report's networks, which differ; so do their lower bounds." + missing_digits(runs.values()))
 

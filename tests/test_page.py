@@ -54,7 +54,7 @@ class Browser:
             {"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]}])
 
     def errors(self):
-        return [line["message"] for line in self.call("/se/log", type="browser") if line["level"] in ("SEVERE", "WARNING")]
+        return [line["message"] for line in self.call("/se/log", type="browser") if line["level"] == "SEVERE"]
 
 
 @pytest.fixture(scope="module")
