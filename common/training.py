@@ -85,16 +85,15 @@ def _parser(problem, description, table, flags):
     group.add_argument("--preset", choices=PRESETS, metavar="NAME",
                        help=f"the hyper-parameters: {', '.join(PRESETS)} (default: report)")
     group.add_argument("--seed", type=_number(int, 0), metavar="N", help="of all random numbers (default: 0)")
-    group = parser.add_argument_group("data")
-    for name, choices, text in flags:
-        group.add_argument(f"--{name}", choices=choices, metavar="NAME", help=f"{', '.join(choices)}: {text}")
-    group.add_argument("--data", metavar="DIR", help="a folder in the course layout (default: hw3_data)")
-    group.add_argument("--limit", type=_number(int, 1), metavar="N",
-                       help="only the first N images of each split (default: all)")
-    group = parser.add_argument_group("machine")
     group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     group.add_argument("--precision", choices=("float32", "bfloat16"), metavar="TYPE",
                        help="float32 or bfloat16 (default: bfloat16 where the device is fast at it)")
+    group = parser.add_argument_group("data")
+    for name, choices, text in flags:
+        group.add_argument(f"--{name}", choices=choices, metavar="NAME", help=f"{', '.join(choices)}: {text.split(';')[0]}")
+    group.add_argument("--data", metavar="DIR", help="a folder in the course layout (default: hw3_data)")
+    group.add_argument("--limit", type=_number(int, 1), metavar="N",
+                       help="only the first N images of each split (default: all)")
     group = parser.add_argument_group(f"hyper-parameters [value in preset {'|'.join(PRESETS)}]")
     for name, *values, text, choices in (row if len(row) == 6 else (*row, None) for row in table):
         flag = f"--{name.replace('_', '-')}"

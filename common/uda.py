@@ -15,7 +15,8 @@ from common.augment import (
 from common.cli import CommandParser, UserError, progress, say, written_whole
 from common.data import DIGIT_SIZE, DOMAINS, list_images, read_images
 
-PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))      # (source, target), in the report's order
+# (source, target), in the report's order
+PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
 SOURCE_OF = {target: source for source, target in reversed(PAIRS)}     # of the first pair with that target
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
 # the report's accuracies on the target's test images: trained on the source, DANN, ADDA, trained on the target

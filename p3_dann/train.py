@@ -35,7 +35,7 @@ from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 MODES = ("source", "dann", "target")
 FLAGS = (
     ("source", DOMAINS, "domain with labels"),
-    ("target", DOMAINS, "domain to adapt to: its labels are used by mode target, and to test, by nothing else"),
+    ("target", DOMAINS, "domain to adapt to; its labels are used by mode target, and to test, by nothing else"),
     ("mode", MODES, "train on the source alone (lower bound), adapt it to the unlabelled target, or train on the labelled "
                     "target (upper bound)"),
 )

@@ -32,7 +32,7 @@ from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
 
 FLAGS = (
     ("source", DOMAINS, "domain with labels"),
-    ("target", DOMAINS, "domain to adapt to: its labels are used to test, by nothing else"),
+    ("target", DOMAINS, "domain to adapt to; its labels are used to test, by nothing else"),
 )
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
