@@ -318,7 +318,8 @@ def _find_tensorboard():
 def describe_run(settings):
     """What config.json says: the settings, and where and with what they were run."""
     device = torch.device(settings["device"])
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {threads} thread{'s' * (threads > 1)}"
     return dict(
         command=["python3", "-m", f"{settings['problem']}.train", *sys.argv[1:]],
         settings={name: value for name, value in settings.items() if name not in OF_THIS_CALL},
