@@ -7,12 +7,12 @@ set -euo pipefail
 fail() { echo "error: $1" >&2; exit 2; }
 
 pairs=("usps mnistm" "mnistm svhn" "svhn usps")
-flags='  --data DIR     data in the course layout (default: hw3_data if it is there, else sample data is made)
+flags='  --data DIR     data in the course layout (default: hw3_data; sample data is made where that is missing)
   --preset P     report, tuned or sample (default: report; sample for sample data)
   --runs DIR     where run folders go (default: runs/PRESET)
   --out DIR      where the report goes (default: report)
   --quiet        print nothing but errors
-Other flags (--limit N, --epochs N, --seed N, --device NAME, --tensorboard …) go to every training command.'
+Other flags (--limit N, --epochs N, --seed N, --device NAME, --tensorboard …) go to all trainings.'
 data='' preset='' runs='' out=report only='' quiet='' tex='' more=()
 while [ $# -gt 0 ]; do
     case $1 in

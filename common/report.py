@@ -95,8 +95,7 @@ class Section:
             "revisions": sorted({str(run.config["git_revision"]) for run in self.runs}),
             "runs": len(self.runs), "train_seconds": sum(run.summary["train_seconds"] for run in self.runs),
             "blocks": self.blocks, "headlines": self.headlines, "results": self.results})
-        pictures = sum(block["kind"] == "figure" for block in self.blocks)
-        say(f"{self.title}: {pictures} figures in {self.out / 'figures'}; the page: python3 -m common.report {self.out}")
+        say(f"{self.title}: drawn into {self.out / 'figures'}; the page: python3 -m common.report {self.out}")
 
 
 class FinishedRun:
