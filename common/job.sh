@@ -7,7 +7,7 @@ set -euo pipefail
 fail() { echo "error: $1" >&2; exit 2; }
 
 pairs=("usps mnistm" "mnistm svhn" "svhn usps")
-flags='  --data DIR     data in the course layout (default: hw3_data; sample data is made where that is missing)
+flags='  --data DIR     data in the course layout (default: hw3_data; without it, sample data is made)
   --preset P     report, tuned or sample (default: report; sample for sample data)
   --runs DIR     where run folders go (default: runs/PRESET)
   --out DIR      where the report goes (default: report)
