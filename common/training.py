@@ -56,6 +56,9 @@ def read_settings(problem, description, table, flags=()):
 
     if resume and (run / "config.json").is_file():
         settings = read_json(run / "config.json")["settings"]
+        if unknown := [row[0] for row in table if row[0] not in settings]:
+            raise UserError(f"--resume: {run} is of a version that did not know {', '.join(unknown)}; choose another --run, or "
+                            "remove that folder")
         for name, value in given.items():
             # a run may move to another device; anything else would make it another run
             if name != "device" and settings[name] != value:
