@@ -1,6 +1,8 @@
-"""What every command shares: one-line errors, exit codes, progress bars, threads, files that appear whole or not at all."""
+"""What every command shares: flags, colours, one-line errors, exit codes, progress bars, threads, files written whole."""
+import argparse
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -9,9 +11,53 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+_quiet = False          # set by --quiet
+
 
 class UserError(Exception):
     """Something the user can mend. The message is one sentence: what is wrong, where, and what to do."""
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Help of at most 100 columns, with a line for most flags."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=30, width=min(100, shutil.get_terminal_size().columns))
+
+    def _format_action_invocation(self, action):
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return action.option_strings[0].replace("--", "--[no-]")
+        return super()._format_action_invocation(action)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser with the flag --quiet."""
+
+    def __init__(self, **options):
+        module = sys.modules["__main__"].__spec__       # None for a script that was not started with python3 -m
+        super().__init__(**{"prog": module and f"python3 -m {module.name}", "formatter_class": HelpFormatter} | options)
+        self.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+
+    def parse_args(self, words=None):
+        global _quiet
+        arguments = super().parse_args(words)
+        _quiet = arguments.quiet
+        del arguments.quiet
+        return arguments
+
+
+def say(text, colour=None):
+    """Print a line, unless --quiet was given; progress bars stay below it."""
+    if not _quiet:
+        tqdm.write(_coloured(text, colour, sys.stdout))
+        sys.stdout.flush()          # who watches a log file sees it now
+
+
+def _coloured(text, colour, stream):
+    """The text in that colour where `stream` is a terminal that shows some and NO_COLOR (no-color.org) is not set."""
+    if colour is None or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\033[{dict(red=31, green=32, yellow=33)[colour]}m{text}\033[0m"
 
 
 def run_command(main, when_stopped="nothing was written"):
@@ -24,15 +70,19 @@ def run_command(main, when_stopped="nothing was written"):
     try:
         main()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"{_coloured('error:', 'red', sys.stderr)} {error}")
     except KeyboardInterrupt:
-        print(f"stopped: {when_stopped}", file=sys.stderr)
+        print(f"{_coloured('stopped:', 'yellow', sys.stderr)} {when_stopped}", file=sys.stderr)
         sys.exit(130)
 
 
 def progress(iterable, description, unit="batch", total=None):
-    """A tqdm bar on standard error, silent when that is no terminal. `total` is for an iterable that has no length."""
-    return tqdm(iterable, desc=description, unit=unit, total=total, leave=False, disable=None, dynamic_ncols=True)
+    """A tqdm bar on standard error with the time left; none with --quiet, or where that is no terminal.
+
+    `total` is for an iterable that has no length.
+    """
+    return tqdm(iterable, desc=description, unit=unit, total=total, leave=False, disable=_quiet or None,
+                dynamic_ncols=True)
 
 
 def in_threads(work, count, description):
@@ -55,6 +105,19 @@ def in_threads(work, count, description):
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def progress(iterable, description, unit="batch"):
+    """A tqdm bar on standard error with the time left; none with --quiet, or where that is no terminal."""
+    return tqdm(iterable, desc=description, unit=unit, leave=False, disable=_quiet or None, dynamic_ncols=True)
+
+
+def duration(seconds):
+    """Seconds as a person says it: 45 s, 12 min, 3 h 05 min."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ Sources, with the addresses and checksums that torchvision maintains where it ha
   svhn    Netzer et al. 2011, cropped digits, http://ufldl.stanford.edu/housenumbers/
   face    CelebA, Liu et al. 2015, http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html
 """
-import argparse
 import contextlib
 import csv
 import errno
@@ -40,7 +39,7 @@ from torchvision.datasets import MNIST, SVHN, USPS, CelebA
 from tqdm import tqdm
 
 from common.archive import Archive
-from common.cli import UserError, in_threads, run_command
+from common.cli import CommandParser, UserError, in_threads, run_command, say
 from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, SPLITS, is_sample_data, list_images, parse_csv
 
 ATTEMPTS = 5                # connections for one file and address; each goes on where the last one broke off
@@ -69,7 +68,7 @@ class Dataset(NamedTuple):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="bash hw_download.sh", description="Download the datasets and bring them into the course layout.",
         epilog="Downloads are kept in DATA/.download; files that you put there yourself are not downloaded. With "
                "HW_MIRROR=http://host/base in the environment, files of the same names come from that address.")
@@ -102,6 +101,7 @@ def main(arguments=None):
     print_table(args.data, args.only)
     if failed:
         raise UserError(f"not ready: {', '.join(failed)}; see the lines above")
+    say(f"The data: {args.data.resolve()}; next: bash hw_report.sh --data {args.data}", "green")
 
 
 @contextlib.contextmanager
@@ -141,7 +141,7 @@ def provide(name, data, downloads, mirror="", mnistm=None, archive=None):
                 check_counts(dataset, place, place)
             except UserError as error:
                 raise UserError(f"{error}; delete or rename {place} to have it made anew") from None
-            print(f"{name}: {place} is complete, nothing to do", flush=True)
+            say(f"{name}: {place} is complete, nothing to do")
             return
         check_room(data, dataset.room)
         building.mkdir()
@@ -151,7 +151,7 @@ def provide(name, data, downloads, mirror="", mnistm=None, archive=None):
             check_room(data, dataset.room + bytes_to_download(dataset, downloads))
             for file in dataset.files:
                 fetch(file, dataset, downloads, mirror)
-            print(f"{name}: converting the images", flush=True)
+            say(f"{name}: converting the images")
             dataset.build(downloads, building, dataset.counts)
         check_counts(dataset, building, source)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,7 @@ def provide(name, data, downloads, mirror="", mnistm=None, archive=None):
                         ) from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    print(f"{name}: {place} is ready", flush=True)
+    say(f"{name}: {place} is ready")
 
 
 def count_images(folder):
@@ -192,7 +192,7 @@ def check_counts(dataset, folder, source):
 
 
 def print_table(data, names):
-    print(f"\n{'dataset':<9}{'split':<7}{'images':>9}{'expected':>10}")
+    say(f"\n{'dataset':<9}{'split':<7}{'images':>9}{'expected':>10}")
     for name in names:
         dataset = DATASETS[name]
         try:
@@ -202,7 +202,7 @@ def print_table(data, names):
         expected = dataset.other_counts if counts and counts == dataset.other_counts else dataset.counts
         for split in SPLITS:
             found = f"{counts[split]:,}" if counts else "not ready"
-            print(f"{name:<9}{split:<7}{found:>9}{expected[split]:>10,}")
+            say(f"{name:<9}{split:<7}{found:>9}{expected[split]:>10,}")
 
 
 # ---- downloads ------------------------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def fetch(file, dataset, downloads, mirror):
             raise UserError(f"{path} is not the official file: it has {found}, expected {file.checksum}; replace or "
                             "remove it and run the command again")
         return
-    print(f"downloading {file.name}", flush=True)
+    say(f"downloading {file.name}")
     addresses = [f"{mirror}/{file.name}"] if mirror else file.addresses
     reasons = []
     for address in addresses or [None]:
@@ -370,7 +370,7 @@ def build_from_archives(name, folder, mnistm, archive):
                 for split in SPLITS:
                     copy_course_split(opened, PurePosixPath(table).parent, split, folder)
                 return archive
-        print(f"{name}: {archive} does not hold it", flush=True)
+        say(f"{name}: {archive} does not hold it")
     return None
 
 

@@ -1,14 +1,24 @@
 # Sourced by p*/run.sh and hw_report.sh with the user's arguments: sets data, preset, runs, out; what else was given
-# (--limit, --epochs, --seed, --device …) is kept in `more` and goes to every training command.
+# (--limit, --epochs, --seed, --device …) is kept in `more` and goes to every training command. `pairs` are the domain pairs
+# of common/uda.py, as "source target".
 . "$(dirname "${BASH_SOURCE[0]}")/python.sh"
 set -euo pipefail
 
 fail() { echo "error: $1" >&2; exit 2; }
 
-data='' preset='' runs='' out=report only='' more=()
+pairs=("usps mnistm" "mnistm svhn" "svhn usps")
+flags='  --data DIR     data in the course layout (default: hw3_data; without it, sample data is made)
+  --preset P     report, tuned or sample (default: report; sample for sample data)
+  --runs DIR     where run folders go (default: runs/PRESET)
+  --out DIR      where the report goes (default: report)
+  --quiet        print nothing but errors
+Other flags (--limit N, --epochs N, --seed N, --device NAME, --tensorboard …) go to all trainings.'
+data='' preset='' runs='' out=report only='' quiet='' tex='' more=()
 while [ $# -gt 0 ]; do
     case $1 in
-        -h|--help) echo "$usage"; exit 0;;
+        -h|--help) printf '%s\n' "$usage" "$flags"; exit 0;;
+        -q|--quiet) quiet=--quiet; shift;;
+        --tex) tex=--tex; shift;;
         --data|--preset|--runs|--out)
             [ $# -ge 2 ] || fail "$1 needs a value; see --help"
             printf -v "${1#--}" %s "$2"; shift 2;;
@@ -26,23 +36,24 @@ if [ -z "$data" ] && [ -d hw3_data ]; then
     data=hw3_data
 elif [ -z "$data" ]; then
     data=sample_data preset=${preset:-sample}
-    "$PYTHON" -m common.sample_data "$data"
+    "$PYTHON" -m common.sample_data "$data" $quiet
 fi
 [ -d "$data" ] || fail "--data $data is not a folder; bash hw_download.sh makes one"
 preset=${preset:-report} runs=${runs:-runs/${preset:-report}}
 
 train() {  # train PACKAGE RUN_NAME FLAG…: trains unless that run is finished, goes on with it if it was stopped
-    "$PYTHON" -m "$1.train" --data "$data" --preset "$preset" --run "$runs/$2" --resume "${@:3}" ${more[@]+"${more[@]}"}
+    "$PYTHON" -m "$1.train" --data "$data" --preset "$preset" --run "$runs/$2" --resume $quiet "${@:3}" \
+        ${more[@]+"${more[@]}"}
 }
 
 draw() {  # draw PACKAGE
-    "$PYTHON" -m "$1.figures" --runs "$runs" --out "$out"
+    "$PYTHON" -m "$1.figures" --runs "$runs" --out "$out" $quiet
 }
 
 has_domains() {  # has_domains DOMAIN…: whether the data has them; says so where it does not
     for domain in "$@"; do
         if [ ! -e "$data/digits/$domain/train.csv" ]; then
-            echo "Leaving out $1 → $2: $data/digits/$domain is not there"
+            [ -n "$quiet" ] || echo "Leaving out $1 → $2: $data/digits/$domain is not there"
             return 1
         fi
     done

@@ -3,7 +3,7 @@ import torch
 
 from common.augment import normalise, to_float
 from common.data import load_digits
-from common.plots import COLOURS, DOMAIN_COLOURS, draw_scatter, embed
+from common.plots import COLOURS, DIGIT_MARKERS, DOMAIN_COLOURS, MARKERS, draw_scatter, embed
 from common.uda import NAMES
 
 IMAGES = 500        # test images of each domain on a map
@@ -16,21 +16,27 @@ def add_maps(section, run, encoders):
     `encoders`: for "source" and "target", a function from float [N, 3, 28, 28] in [-1, 1] to features [N, D].
     """
     settings = run.settings
-    features, classes, domains = [], [], []
+    names = {role: NAMES[settings[role]] for role in ("source", "target")}
+    features, images, classes, domains = [], [], [], []
     limit = min(IMAGES, settings["limit"] or IMAGES)
     for number, role in enumerate(("source", "target")):
-        digits = load_digits(settings["data"], settings[role], "test")
+        digits = load_digits(settings["data"], settings[role], "test", settings["limit"])
         # spread over the split: an official order may begin with an easier half
         chosen = torch.linspace(0, len(digits.labels) - 1, min(limit, len(digits.labels))).long()
         for batch in digits.images[chosen].split(100):
             features.append(encoders[role](normalise(to_float(batch))).float())
-        classes.append(digits.labels[chosen])
+        images.append(digits.images[chosen])
+        classes += digits.labels[chosen].tolist()
         domains += [number] * len(chosen)
-    points = embed(torch.cat(features))
-    source, target = NAMES[settings["source"]], NAMES[settings["target"]]
-    pair = f"{settings['source']}-{settings['target']}"
-    about = f"t-SNE of the features of {len(domains)} test images, half from each domain"
-    draw_scatter(section.figure(f"{pair}_class", f"{source} → {target}, {about}, coloured by digit."), points,
-                 [(f"{source} → {target}: digit", torch.cat(classes).numpy(), [str(k) for k in range(10)], COLOURS)])
-    draw_scatter(section.figure(f"{pair}_domain", f"{source} → {target}, the same map, coloured by domain."), points,
-                 [(f"{source} → {target}: domain", domains, (f"{source} (source)", f"{target} (target)"), DOMAIN_COLOURS)])
+    points, images = embed(torch.cat(features)), torch.cat(images)
+    labels = [f"{names[('source', 'target')[domain]]}, {digit}" for digit, domain in zip(classes, domains)]
+    pair, file = f"{names['source']} → {names['target']}", f"{settings['source']}-{settings['target']}"
+    for kind, title, what, panel in (
+            ("class", "digit", f"{pair}, features of {len(domains)} test images of both domains, each drawn as its digit. "
+             "Adapted features form ten groups; a digit in another's group is likely to be mistaken for it.",
+             (classes, range(10), COLOURS, DIGIT_MARKERS)),
+            ("domain", "domain", f"{pair}, the same map by domain. Where both colours mix, the features do not tell source "
+             "from target; an island of one colour has not been adapted.",
+             (domains, (f"{names['source']} (source)", f"{names['target']} (target)"), DOMAIN_COLOURS, MARKERS))):
+        path = section.figure(f"{file}_{kind}", what, half=True)
+        section.show_images(f"{file}_test", draw_scatter(path, points, f"{pair}: {title}", *panel), images, labels)

@@ -1,4 +1,7 @@
-"""Figures of the report, in one style. Every function writes one png, whole or not at all."""
+"""Figures of the report, in one style. Each function writes a png and, beside it, a pdf for LaTeX, whole or not at all.
+
+The same numbers give the same bytes: neither file says when it was made.
+"""
 import matplotlib
 
 matplotlib.use("Agg")       # no display is needed, on any machine
@@ -8,64 +11,95 @@ import numpy as np  # noqa: E402
 from sklearn.manifold import TSNE  # noqa: E402
 
 from common.cli import written_whole  # noqa: E402
+from common.grid import save_grid  # noqa: E402
 
-# Paul Tol's muted scheme (https://personal.sron.nl/~pault/), told apart by colour-blind readers as well
-COLOURS = ("#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#777777")
+# Ten classes at once. Found by search for the largest smallest distance (in OKLab) between any two, as seen with normal
+# and with each kind of colour-blind sight (Machado et al. 2009), of colours that stand out from white. On maps of digits
+# each point is its digit besides
+COLOURS = ("#82BAFF", "#FE83AA", "#A61E66", "#C6B800", "#F20010", "#3F00A3", "#D73FB0", "#791100", "#2600FF", "#188AF4")
 DOMAIN_COLOURS = ("#0072B2", "#D55E00")      # Okabe & Ito's blue and vermilion
+FEW_COLOURS = ("#222222", "#E69F00", "#8A5A2B", "#56B4E9")
+DIGIT_MARKERS = tuple(f"${digit}$" for digit in range(10))
+MARKERS = ("o", "^", "s", "D")
+WIDTH = 6.5         # inches: the text width of a LaTeX article, so that font sizes are those of the print
+HALF = 3.2          # for two figures side by side
 STYLE = {
-    "figure.dpi": 160, "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.fontsize": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False,
-    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200, "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.alpha": 0.3, "legend.frameon": False, "lines.linewidth": 1.6, "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.06, "figure.constrained_layout.h_pad": 0.05,      # inches
+    "pdf.fonttype": 42,         # fonts that publishers accept
 }
-WIDTH = 8.0                                   # inches; the page shows figures at most this wide
+PICTURE = STYLE | {"axes.grid": False}
 
 
 def _save(figure, path):
-    with written_whole(path) as part:
-        figure.savefig(part)
+    for file, metadata in ((path, None), (path.with_suffix(".pdf"), {"CreationDate": None})):
+        with written_whole(file) as part:
+            figure.savefig(part, metadata=metadata)
     plt.close(figure)
 
 
-def draw_curves(path, rows, panels):
-    """Learning curves over the rows of a metrics.csv, side by side.
+def draw_grid(path, images):
+    """Images float [N, 3, H, W] in [0, 1] side by side, eight a row; the png has their own pixels."""
+    save_grid(path, images)
+    pixels = plt.imread(path)
+    height, width = pixels.shape[:2]
+    with plt.rc_context(PICTURE):
+        figure = plt.figure(figsize=(WIDTH, WIDTH * height / width), layout="none")
+        axis = figure.add_axes((0, 0, 1, 1))
+        axis.imshow(pixels, interpolation="none")       # in a pdf this keeps the pixels as they are
+        axis.set_axis_off()
+        with written_whole(path.with_suffix(".pdf")) as part:
+            figure.savefig(part, metadata={"CreationDate": None})
+        plt.close(figure)
 
-    `panels`: for each, (title, {column: legend text}); rows without a column are skipped.
+
+def draw_curves(path, runs, panels):
+    """Learning curves: a row of panels for each run, on the same axes down a column.
+
+    `runs`: {name: rows of its metrics.csv}; `panels`: for each, (title, {column: legend text}). Rows without a column
+    are skipped.
     """
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 2.8), squeeze=False)
-        for axis, (title, columns) in zip(axes[0], panels):
-            for colour, (column, label) in zip((*DOMAIN_COLOURS, "#009E73"), columns.items()):
-                points = [(int(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
-                axis.plot(*zip(*points), color=colour, label=label, marker="o" if len(points) < 3 else None)
-            axis.set(title=title, xlabel="epoch")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            if len(columns) > 1:
-                axis.legend()
+        figure, axes = plt.subplots(len(runs), len(panels), figsize=(WIDTH, 0.4 + 1.8 * len(runs)), squeeze=False,
+                                    sharex=len(runs) > 1, sharey="col" if len(runs) > 1 else False)
+        for line, (name, rows) in zip(axes, runs.items()):
+            for axis, (title, columns) in zip(line, panels):
+                for colour, style, (column, label) in zip((*DOMAIN_COLOURS, "#009E73"), ("-", "--", ":"), columns.items()):
+                    points = [(int(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
+                    axis.plot(*zip(*points), style, color=colour, label=label, marker="o" if len(points) < 3 else None)
+                axis.set_title(title if len(runs) == 1 else f"{name}: {title}")
+                axis.xaxis.get_major_locator().set_params(integer=True)
+                if len(columns) > 1:
+                    axis.legend()
+        for axis in axes[-1]:
+            axis.set_xlabel("epoch")
         _save(figure, path)
 
 
 def draw_reconstructions(path, originals, reconstructions, errors):
     """Originals above their reconstructions, float [N, 3, H, W] in [0, 1], with each one's MSE below."""
-    with plt.rc_context(STYLE | {"axes.grid": False}):
+    with plt.rc_context(PICTURE):
         count = len(originals)
-        figure, axes = plt.subplots(2, count, figsize=(WIDTH, 2.25))
+        figure, axes = plt.subplots(2, count, figsize=(WIDTH, 1.7), squeeze=False)
         for column in range(count):
             for axis, images in zip(axes[:, column], (originals, reconstructions)):
                 axis.imshow(images[column].permute(1, 2, 0).numpy())
                 axis.set(xticks=[], yticks=[])
                 axis.spines[:].set_visible(False)
             axes[1, column].set_xlabel(f"{errors[column]:.4f}")
-        axes[0, 0].set_ylabel("test image")
-        axes[1, 0].set_ylabel("reconstruction")
+        axes[0, 0].set_ylabel("test")
+        axes[1, 0].set_ylabel("VAE")
         _save(figure, path)
 
 
 def draw_image_panels(path, panels):
     """Ready images side by side, each under its title: `panels` is a list of (title, path of a png)."""
-    with plt.rc_context(STYLE | {"axes.grid": False}):
+    with plt.rc_context(PICTURE):
         pixels = [(title, plt.imread(source)) for title, source in panels]
         tallest = max(image.shape[0] / image.shape[1] for _, image in pixels)
-        figure, axes = plt.subplots(1, len(pixels), figsize=(WIDTH, WIDTH / len(pixels) * tallest + 0.4), squeeze=False)
+        figure, axes = plt.subplots(1, len(pixels), figsize=(WIDTH, WIDTH / len(pixels) * tallest + 0.3), squeeze=False)
         for axis, (title, image) in zip(axes[0], pixels):
             axis.imshow(image, interpolation="lanczos")
             axis.set_title(title)
@@ -79,25 +113,26 @@ def embed(features, seed=0):
     return TSNE(init="pca", perplexity=min(30, (len(features) - 1) / 3), random_state=seed).fit_transform(features)
 
 
-def draw_scatter(path, points, panels):
-    """A t-SNE map, once for each panel: (title, class of each point [N], class names, colours)."""
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        side = 4.4 if len(panels) == 1 else WIDTH / len(panels)
-        figure, axes = plt.subplots(1, len(panels), figsize=(side * len(panels) + 0.9 * (len(panels) == 1), side + 0.3),
-                                    squeeze=False)
-        for axis, (title, classes, names, colours) in zip(axes[0], panels):
-            classes = np.asarray(classes)
-            # in a mixed order, so that no class hides the others
-            order = np.random.default_rng(0).permutation(len(points))
-            axis.scatter(*points[order].T, s=9, linewidths=0, alpha=0.85,
-                         c=[colours[k] for k in classes[order]])
-            for name, colour in zip(names, colours):
-                axis.scatter([], [], s=24, color=colour, label=name)
-            if len(panels) == 1:
-                axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handletextpad=0.1)
-            else:
-                axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(3, len(names)), handletextpad=0.1,
-                            columnspacing=0.8)
-            axis.set(title=title, xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
+def draw_scatter(path, points, title, classes, names, colours, markers):
+    """A t-SNE map: `points` [N, 2] and the class of each [N]; name, colour and marker of each class.
+
+    Returns where the points are in the picture: float [N, 2], shares of its width from the left and height from the top.
+    """
+    digits = markers == DIGIT_MARKERS
+    with plt.rc_context(PICTURE):
+        figure, axis = plt.subplots(figsize=(HALF, HALF + 0.35))
+        # in a mixed order, so that no class hides the others
+        for part in np.array_split(np.random.default_rng(0).permutation(len(points)), 10):
+            for number, (colour, marker) in enumerate(zip(colours, markers)):
+                chosen = part[np.asarray(classes)[part] == number]
+                axis.scatter(*points[chosen].T, s=22 if digits else 10, linewidths=0, color=colour, marker=marker, alpha=0.9)
+        for name, colour, marker in zip(names, colours, markers):
+            axis.scatter([], [], s=22, linewidths=0, color=colour, label=name, marker="o" if digits else marker)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(names), handletextpad=0.0, columnspacing=0.3,
+                    handlelength=1.2, borderpad=0)
+        axis.set(title=title, xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        figure.canvas.draw()        # the layout is made now
+        spots = axis.transData.transform(points) / figure.bbox.size
         _save(figure, path)
+    return spots * (1, -1) + (0, 1)

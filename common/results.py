@@ -6,18 +6,18 @@ The csv says how many seeds, the mean and the sample standard deviation of the r
 adapted digits it also has what can be known without target labels, and hence used to choose settings: the mean entropy
 of the predictions for the target's training images (nats), and how often two seeds agree on them (percent).
 """
-import argparse
 import csv
 import itertools
 import shlex
 import statistics
 from pathlib import Path
 
-from common.cli import UserError, run_command, written_whole
+from common.cli import CommandParser, UserError, run_command, say, written_whole
 from common.training import read_json
 
 METRICS = ("target_accuracy", "test_mse", "diversity")      # the first that a summary has is the run's test metric
-PLACE_FLAGS = {"--run": 1, "--data": 1, "--seed": 1, "--device": 1, "--resume": 0}      # and how many values each takes
+PLACE_FLAGS = {"--run": 1, "--data": 1, "--seed": 1, "--device": 1, "--resume": 0, "--tensorboard": 0, "--quiet": 0,
+               "-q": 0}         # and how many values each takes
 COLUMNS = ("command", "metric", "seeds", "mean", "standard_deviation", "agreement_percent", "entropy_nats", "train_images",
            "epochs", "minutes_each", "hardware", "git_revision")
 
@@ -69,7 +69,7 @@ def row_of(command, folders):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Write a csv with one row for all finished runs of one command.")
+    parser = CommandParser(description="Write a csv with one row for all finished runs of one command.")
     parser.add_argument("runs", type=Path, nargs="+", metavar="DIR", help="folder of run folders")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="csv to write")
     args = parser.parse_args()
@@ -84,7 +84,7 @@ def main():
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    print(f"{args.out}: {len(rows)} commands, {sum(map(len, groups.values()))} runs")
+    say(f"{args.out}: {len(rows)} commands, {sum(map(len, groups.values()))} runs")
 
 
 if __name__ == "__main__":

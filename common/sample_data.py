@@ -11,7 +11,6 @@ It is made from what the installed packages carry. Each domain is a stand-in for
 
 The same packages give the same bytes each time. Results on this data say that the code works, nothing more.
 """
-import argparse
 import csv
 import functools
 import tempfile
@@ -22,7 +21,7 @@ import numpy as np
 import sklearn.datasets
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from common.cli import UserError, progress, run_command
+from common.cli import CommandParser, UserError, progress, run_command, say
 from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, SAMPLE_MARK, SPLITS, is_sample_data
 
 # images in train and test; usps and mnistm share the 1,797 handwritten digits of scikit-learn
@@ -57,7 +56,7 @@ def make_sample_data(root):
     """
     root = Path(root).resolve()
     if is_sample_data(root):
-        print(f"{root} already holds the sample data")
+        say(f"{root} already holds the sample data")
         return
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is a file; give the name of a new folder")
@@ -80,7 +79,7 @@ def make_sample_data(root):
     except OSError as error:
         if not is_sample_data(root):        # otherwise another process was faster: the data is there
             raise UserError(f"cannot write {root}: {error.strerror or error}") from None
-    print(f"wrote the sample data to {root}")
+    say(f"wrote the sample data to {root}")
 
 
 def _write_split(folder, split, columns, images, sizes):
@@ -513,8 +512,7 @@ def _draw_mouth(pen, rng, traits, skin):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python3 -m common.sample_data", description="Write the built-in sample "
-                                     "data: a small dataset in the course layout.")
+    parser = CommandParser(description="Write the built-in sample data: a small dataset in the course layout.")
     parser.add_argument("root", nargs="?", default="sample_data", help="the folder to make (default: %(default)s)")
     make_sample_data(parser.parse_args().root)
 

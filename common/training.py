@@ -5,6 +5,7 @@ A run folder holds everything of a run:
     config.json      settings, versions, seed, git revision, device
     metrics.csv      one row an epoch
     samples/         image grids, where the problem draws them
+    tensorboard/     the same rows as event files, with --tensorboard
     checkpoint.pt    what --resume needs: the state after the last finished epoch
     weights.pt       what inference and figures need, written at the end
     summary.json     test metrics and cost, written last: a run that has one is finished
@@ -14,6 +15,7 @@ import csv
 import json
 import math
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -22,34 +24,41 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
-from common.cli import UserError, progress, written_whole
+from common.cli import CommandParser, UserError, duration, progress, say, written_whole
 from common.data import is_sample_data
 
 PRESETS = ("report", "tuned", "sample")
+YES_NO = {"True": "yes", "False": "no"}
+OF_THIS_CALL = ("run", "resume", "tensorboard")        # flags that say nothing of what is trained
 WHEN_STOPPED = "the finished epochs are saved; the same command with --resume goes on from there"
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------
 
-def read_settings(description, table, flags=()):
+def read_settings(problem, description, table, flags=()):
     """Read a training script's command line.
 
-    Args: `table`, a row for each hyper-parameter: (name, value in preset report, in tuned, in sample, help with unit
-    and source), with the choices as a sixth entry where it has some; `flags`, further settings that must be given, as
-    (name, choices, help).
-    Returns every setting by name, `run` (Path) and `resume` (bool) among them; device and precision are resolved.
+    Args: `problem`, the name of the script's package; `table`, a row for each hyper-parameter: (name, value in preset
+    report, in tuned, in sample, help with unit and source), with the choices as a sixth entry where it has some; what
+    follows a semicolon in the help is for readers of the table. `flags`, further settings that must be given, as (name,
+    choices, help).
+    Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume` and `tensorboard` (bool);
+    device and precision are resolved.
     With --resume on a run that was started, that run's settings hold. Raises UserError if a flag contradicts them.
     """
-    given = vars(_parser(description, table, flags).parse_args())
+    given = vars(_parser(problem, description, table, flags).parse_args())
     given = {name: value for name, value in given.items() if value is not None}
-    run, resume = given.pop("run"), given.pop("resume")
+    call = {name: given.pop(name) for name in OF_THIS_CALL}
+    run, resume = call["run"], call["resume"]
     if "data" in given:
         given["data"] = str(Path(given["data"]).resolve())
 
     if resume and (run / "config.json").is_file():
         settings = read_json(run / "config.json")["settings"]
+        if unknown := [row[0] for row in table if row[0] not in settings]:
+            raise UserError(f"--resume: {run} is of a version that did not know {', '.join(unknown)}; choose another --run, or "
+                            "remove that folder")
         for name, value in given.items():
             # a run may move to another device; anything else would make it another run
             if name != "device" and settings[name] != value:
@@ -65,33 +74,37 @@ def read_settings(description, table, flags=()):
                         precision="auto")
         settings |= {row[0]: row[column] for row in table} | given
     device = pick_device(settings["device"])
-    settings |= {"device": str(device), "precision": pick_precision(device, settings["precision"])}
-    return settings | {"run": run, "resume": resume}
+    settings |= {"problem": problem, "device": str(device), "precision": pick_precision(device, settings["precision"])}
+    return settings | call
 
 
-def _parser(description, table, flags):
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=120))
+def _parser(problem, description, table, flags):
+    needed = "".join(f" --{name} NAME" for name, *_ in flags)
+    parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", description=description)
     group = parser.add_argument_group("the run")
     group.add_argument("--run", type=Path, required=True, metavar="DIR", help="the folder of this run")
     group.add_argument("--resume", action="store_true", help="go on with the run in that folder, if there is one")
-    for name, choices, text in flags:
-        group.add_argument(f"--{name}", choices=choices, help=text)
-    group.add_argument("--data", metavar="DIR", help="a folder in the course layout (default: hw3_data)")
-    group.add_argument("--preset", choices=PRESETS, help="a set of hyper-parameters (default: report)")
-    group.add_argument("--limit", type=_number(int, 1), metavar="N", help="only the first N images of each split")
+    group.add_argument("--tensorboard", action="store_true", help="write event files to DIR/tensorboard too")
+    group.add_argument("--preset", choices=PRESETS, metavar="NAME",
+                       help=f"the hyper-parameters: {', '.join(PRESETS)} (default: report)")
     group.add_argument("--seed", type=_number(int, 0), metavar="N", help="of all random numbers (default: 0)")
     group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
-    group.add_argument("--precision", choices=("float32", "bfloat16"),
-                       help="of the networks' arithmetic (default: bfloat16 where the device is fast at it)")
-    group = parser.add_argument_group("hyper-parameters", "[value in preset report | tuned | sample]")
+    group.add_argument("--precision", choices=("float32", "bfloat16"), metavar="TYPE",
+                       help="float32 or bfloat16 (default: bfloat16 where the device is fast at it)")
+    group = parser.add_argument_group("data")
+    for name, choices, text in flags:
+        group.add_argument(f"--{name}", choices=choices, metavar="NAME", help=f"{', '.join(choices)}: {text.split(';')[0]}")
+    group.add_argument("--data", metavar="DIR", help="a folder in the course layout (default: hw3_data)")
+    group.add_argument("--limit", type=_number(int, 1), metavar="N",
+                       help="only the first N images of each split (default: all)")
+    group = parser.add_argument_group(f"hyper-parameters [value in preset {'|'.join(PRESETS)}]")
     for name, *values, text, choices in (row if len(row) == 6 else (*row, None) for row in table):
         flag = f"--{name.replace('_', '-')}"
-        text = f"{text} [{' | '.join(str(value) for value in values)}]"
+        text = f"{text.split(';')[0]} [{'|'.join(YES_NO.get(str(value), str(value)) for value in values)}]"
         if isinstance(values[0], bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
         elif choices:
-            group.add_argument(flag, choices=choices, help=text)
+            group.add_argument(flag, choices=choices, help=text, metavar="NAME")
         else:
             least = 1 if isinstance(values[0], int) else 0
             group.add_argument(flag, type=_number(type(values[0]), least), help=text,
@@ -186,7 +199,8 @@ class Run:
 
     Args: the `settings` of read_settings; `epochs` in all; `parts`, by name, everything with a state_dict that training
     changes (models, optimizers, schedulers). With `resume`, parts and random state become those of the checkpoint.
-    Raises UserError if the folder holds a run but `resume` is off, cannot be written, or its checkpoint is unreadable.
+    Raises UserError if the folder holds a run but `resume` is off, cannot be written, or its checkpoint is unreadable, or
+    if --tensorboard was given but that package is not there.
 
     `epoch` counts the epochs done; `finished` says that there is nothing left to do.
     """
@@ -200,8 +214,9 @@ class Run:
         if (self.finished or checkpoint.is_file()) and not settings["resume"]:
             raise UserError(f"{self.folder} already holds a run; add --resume to go on with it, or choose another --run")
         if self.finished:
-            print(f"{self.folder}: finished already, nothing to do")
+            say(f"{self.folder}: finished already, nothing to do")
             return
+        summary_writer = _find_tensorboard() if settings["tensorboard"] else None
         try:
             (self.folder / "samples").mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -210,8 +225,15 @@ class Run:
         if checkpoint.is_file():
             self._restore(checkpoint)
         else:
-            write_json(self.folder / "config.json", describe_run(settings))
+            write_json(self.folder / "config.json", describe_run(settings) | {"epochs": epochs})
         self._write_metrics()
+        self._events = None
+        if summary_writer:
+            # written anew from the rows, so that a run that was stopped and resumed leaves no epoch out and none twice
+            shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
+            self._events = summary_writer(self.folder / "tensorboard")
+            for row in self.rows:
+                self._write_events(row)
 
     def _restore(self, path):
         try:
@@ -224,7 +246,7 @@ class Run:
             self.epoch, self.seconds, self.rows = state["epoch"], state["seconds"], state["rows"]
         except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
             raise UserError(f"cannot go on from {path} ({_reason(error)}); remove {self.folder} and start again") from None
-        print(f"{self.folder}: going on after epoch {self.epoch} of {self.epochs}")
+        say(f"{self.folder}: going on after epoch {self.epoch} of {self.epochs}")
 
     def batches(self, indices, averages):
         """Iterate over the batches of one epoch behind a progress bar that shows the losses so far."""
@@ -253,8 +275,17 @@ class Run:
                 random_cuda=torch.cuda.get_rng_state(self.device) if cuda else None,
                 parts={name: part.state_dict() for name, part in self.parts.items()}), file)
         self._write_metrics()
+        if self._events:
+            self._write_events(self.rows[-1])
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        tqdm.write(f"{self.folder.name} epoch {self.epoch}/{self.epochs}: {shown} ({self.seconds:.0f} s)")
+        left = duration(self.seconds / self.epoch * (self.epochs - self.epoch))
+        say(f"{self.folder.name} epoch {self.epoch}/{self.epochs}: {shown} ({duration(self.seconds)}, {left} left)")
+
+    def _write_events(self, row):
+        for name, value in row.items():
+            if name not in ("epoch", "seconds"):
+                self._events.add_scalar(name, value, row["epoch"])
+        self._events.flush()
 
     def _write_metrics(self):
         with written_whole(self.folder / "metrics.csv") as path, open(path, "w", newline="") as file:
@@ -265,7 +296,7 @@ class Run:
 
     def meta(self):
         """What a weights file says of its run: the settings (but no folder of this machine) and the git revision."""
-        settings = {name: value for name, value in self.settings.items() if name not in ("run", "resume", "data")}
+        settings = {name: value for name, value in self.settings.items() if name not in (*OF_THIS_CALL, "data")}
         return settings | dict(sample_data=is_sample_data(self.settings["data"]), git_revision=git_revision())
 
     def finish(self, **metrics):
@@ -274,16 +305,27 @@ class Run:
         write_json(self.folder / "summary.json", metrics | dict(
             epochs=self.epoch, train_seconds=round(self.seconds, 1), gpu_peak_mib=memory and round(memory)))
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, float))
-        print(f"{self.folder}: done in {self.seconds:.0f} s, {shown}")
+        say(f"{self.folder}: done in {duration(self.seconds)}, {shown}; weights.pt, metrics.csv and summary.json are there",
+            "green")
+
+
+def _find_tensorboard():
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("--tensorboard needs the package tensorboard; python3 -m pip install tensorboard, or leave that flag "
+                        "out") from None
+    return SummaryWriter
 
 
 def describe_run(settings):
     """What config.json says: the settings, and where and with what they were run."""
     device = torch.device(settings["device"])
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {threads} thread{'s' * (threads > 1)}"
     return dict(
-        command=["python3", "-m", f"{Path(sys.argv[0]).resolve().parent.name}.train", *sys.argv[1:]],
-        settings={name: value for name, value in settings.items() if name not in ("run", "resume")},
+        command=["python3", "-m", f"{settings['problem']}.train", *sys.argv[1:]],
+        settings={name: value for name, value in settings.items() if name not in OF_THIS_CALL},
         sample_data=is_sample_data(settings["data"]), hardware=name, git_revision=git_revision(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         # torch names its build as well ("+cu126"), which its package's metadata may leave out

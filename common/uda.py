@@ -1,5 +1,4 @@
 """What DANN and ADDA share: the three pairs of digit domains, source augmentation, evaluation, the grader's csv."""
-import argparse
 import csv
 from pathlib import Path
 
@@ -13,12 +12,17 @@ from common.augment import (
     normalise,
     to_float,
 )
-from common.cli import UserError, progress, written_whole
+from common.cli import CommandParser, UserError, progress, say, written_whole
 from common.data import DIGIT_SIZE, DOMAINS, list_images, read_images
 
-PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))      # (source, target), in the report's order
-SOURCE_OF = {target: source for source, target in PAIRS}
+# (source, target), in the report's order
+PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
+SOURCE_OF = {target: source for source, target in reversed(PAIRS)}     # of the first pair with that target
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
+# the report's accuracies on the target's test images: trained on the source, DANN, ADDA, trained on the target
+REPORT = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.1007, "target": 0.9128},
+          ("mnistm", "svhn"): {"source": 0.1999, "dann": 0.4820, "adda": 0.15938, "target": 0.9149},
+          ("svhn", "usps"): {"source": 0.4051, "dann": 0.5167, "adda": 0.13154, "target": 0.9691}}
 
 # rows of a settings table, for both methods: (name, report, tuned, sample, help); the report only normalises
 AUGMENTATION = (
@@ -30,6 +34,11 @@ AUGMENTATION = (
     ("blend",       0.0,   0.8,   0.5, "share of source digits that are blended, by absolute difference, into corners of "
                                        "unlabelled target images (adaptation only)"),
 )
+
+
+def reported(pair, mode):
+    """The report's accuracy of a pair, 0 to 1, for a mode as in REPORT; None where it has none."""
+    return REPORT.get(pair, {}).get(mode)
 
 
 def augment(images, settings, backgrounds=None):
@@ -139,9 +148,9 @@ def write_labels(path, names, labels):
         writer.writerows(zip(names, labels.tolist()))
 
 
-def read_grader_arguments(description):
-    """The command line of hw_p3.sh and hw_p4.sh: `images` (Path), `target`, `output` (Path), `weights`, `device`."""
-    parser = argparse.ArgumentParser(description=description)
+def read_grader_arguments(script, description):
+    """The command line of `script`, hw_p3.sh or hw_p4.sh: `images` (Path), `target`, `output` (Path), `weights`, `device`."""
+    parser = CommandParser(prog=f"bash {script}", description=description)
     parser.add_argument("images", type=Path, metavar="IMAGE_DIR", help="folder of png, jpg or bmp files")
     parser.add_argument("target", choices=DOMAINS, metavar="TARGET", help=f"the images' domain: {', '.join(DOMAINS)}")
     parser.add_argument("output", type=Path, metavar="PRED.csv", help="csv to write: image_name,label")
@@ -165,4 +174,4 @@ def label_folder(network, folder, output, device):
     with written_whole(output) as part:       # first, so that a wrong path shows before the work
         labels = predict(network, read_images(paths, DIGIT_SIZE), device)
         write_labels(part, [path.name for path in paths], labels)
-    print(f"{output}: labels of {len(paths)} images")
+    say(f"{output}: labels of {len(paths)} images")

@@ -5,9 +5,8 @@ from sklearn.metrics import silhouette_score
 
 from common.cli import UserError, run_command
 from common.data import ATTRIBUTES, load_faces
-from common.grid import save_grid
 from common.metrics import pairwise_diversity, sharpness
-from common.plots import COLOURS, draw_curves, draw_reconstructions, draw_scatter, embed
+from common.plots import DOMAIN_COLOURS, FEW_COLOURS, MARKERS, draw_curves, draw_grid, draw_reconstructions, draw_scatter, embed
 from common.report import Section, find_run, read_figure_arguments
 from common.training import load_weights
 from p1_vae.inference import sample
@@ -17,6 +16,7 @@ from p1_vae.train import image_mse, reconstruct
 REPORT_MSE = (0.148, 0.107, 0.096, 0.082, 0.068, 0.081, 0.092, 0.085, 0.077, 0.092)     # the report's ten test images
 TSNE_FACES = 1000
 HAIR = ("Black_Hair", "Blond_Hair", "Brown_Hair")
+GENDER_NAMES, HAIR_NAMES = ("not male", "male"), ("black", "blond", "brown", "other")
 
 
 def main():
@@ -40,13 +40,15 @@ def main():
     section.heading("1.2 Learning curves")
     path = section.figure("curves", "Left: squared error, summed over an image's pixels. Middle: KL divergence in nats. Both "
                                     "are means over the training faces of an epoch. Right: mean squared error a pixel on "
-                                    "the test faces.")
-    draw_curves(path, run.rows, [("reconstruction loss", {"reconstruction": "reconstruction"}),
-                                 ("KL divergence", {"kl": "KL"}), ("test MSE", {"test_mse": "test MSE"})])
+                                    "the test faces. See how much the first epochs do, and the KL divergence rise "
+                                    "while the latent takes in what the reconstruction needs.")
+    draw_curves(path, {"VAE": run.rows}, [("reconstruction loss", {"reconstruction": "reconstruction"}),
+                                          ("KL divergence", {"kl": "KL"}), ("test MSE", {"test_mse": "test MSE"})])
 
     section.heading("1.3 Ten test images, reconstructed")
     path = section.figure("reconstructions", "The first ten test images, their reconstructions from the latent mean, and each "
-                                             "one's mean squared error on [0, 1] pixels.")
+                                             "one's mean squared error on [0, 1] pixels. Compare hair and background: fine "
+                                             "detail is what the reconstruction leaves out.")
     draw_reconstructions(path, originals[:10], reconstructions[:10], errors[:10])
     section.table(["test image", *range(1, 11), "mean"],
                   [["MSE", *(f"{e:.4f}" for e in errors[:10]), f"{errors[:10].mean():.4f}"],
@@ -55,7 +57,8 @@ def main():
 
     section.heading("1.4 Samples")
     samples = sample(vae, max(32, len(originals)))
-    save_grid(section.figure("samples", "32 faces decoded from N(0, I), seed 0, not chosen."), samples[:32])
+    path = section.figure("samples", "32 faces decoded from N(0, I), seed 0, not chosen. See how smooth and alike they are.")
+    draw_grid(path, samples[:32])
 
     section.heading("1.5 t-SNE of the latent means")
     chosen = faces.attributes[:TSNE_FACES]
@@ -63,10 +66,15 @@ def main():
     # hair: 0 to 2 in the order of HAIR, 3 where none or several are marked
     marks = chosen[:, [ATTRIBUTES.index(name) for name in HAIR]]
     hair = torch.where(marks.sum(dim=1) == 1, marks.int().argmax(dim=1), 3)
-    path = section.figure("tsne", f"Latent means of {len(chosen)} test faces, coloured by two attributes.")
-    draw_scatter(path, embed(latents[:TSNE_FACES]), [
-        ("gender", male, ("not male", "male"), (COLOURS[6], COLOURS[0])),
-        ("hair colour", hair, ("black", "blond", "brown", "other"), (COLOURS[0], COLOURS[5], COLOURS[7], "#BBBBBB"))])
+    points = embed(latents[:TSNE_FACES])
+    labels = [f"{GENDER_NAMES[m]}, {HAIR_NAMES[h]} hair" for m, h in zip(male.tolist(), hair.tolist())]
+    for name, title, what, panel in (
+            ("gender", "gender", f"Latent means of {len(chosen)} test faces, by gender. An attribute that the latent separates "
+             "would keep to one side of the map.", (male, GENDER_NAMES, DOMAIN_COLOURS, MARKERS)),
+            ("hair", "hair colour", "The same map by hair colour; “other” is no mark of the three, or several.",
+             (hair, HAIR_NAMES, FEW_COLOURS, MARKERS))):
+        path = section.figure(f"tsne_{name}", what, half=True)
+        section.show_images("test", draw_scatter(path, points, title, *panel), faces.images[:TSNE_FACES], labels)
 
     reconstruction_curve = [float(row["reconstruction"]) for row in run.rows]
     early = min(3, len(reconstruction_curve)) - 1
@@ -82,6 +90,8 @@ def main():
         "sample_diversity": pairwise_diversity(samples), "real_diversity": pairwise_diversity(originals),
         "gender_silhouette": separation, "train_seconds": run.summary["train_seconds"]}
     results = section.results
+    section.headline(f"{results['test_mse']:.4f}", "VAE: mean squared error a pixel on the test faces",
+                     f"the report's ten images: {np.mean(REPORT_MSE):.4f}")
     section.heading("1.6 Observations")
     if early_share is not None:
         section.text(f"How fast it converges: of the whole fall of the training reconstruction loss after the first epoch, "
@@ -98,7 +108,6 @@ def main():
                      "clusters, 0: none). The VAE is never told of attributes; what moves many pixels, such as "
                      "background and pose, takes most of its latent.")
     section.write()
-    print(f"{args.out / 'sections' / 'p1_vae.json'}: problem 1's part of the report")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """The grader's job for problem 1: one image with 32 faces sampled from the VAE.   bash hw_p1.sh OUT.png"""
-import argparse
 from pathlib import Path
 
 import torch
 
-from common.cli import run_command
+from common.cli import CommandParser, run_command, say
 from common.grid import save_grid
 from common.training import find_weights, load_weights
 from p1_vae.model import LATENT_SIZE, VAE
@@ -21,7 +20,7 @@ def sample(vae, count=32, seed=SEED):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Write one image with 32 faces sampled from the VAE, seed fixed.")
+    parser = CommandParser(prog="bash hw_p1.sh", description="Write one image with 32 faces sampled from the VAE, seed fixed.")
     parser.add_argument("output", type=Path, metavar="OUT.png", help="image to write")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
     args = parser.parse_args()
@@ -31,7 +30,7 @@ def main():
                                                "--weights runs/report/p1_vae/weights.pt")
     load_weights(path, vae=vae)
     save_grid(args.output, sample(vae))
-    print(f"{args.output}: 32 faces, 8 by 4, sampled with seed {SEED}")
+    say(f"{args.output}: 32 faces, 8 by 4, sampled with seed {SEED}")
 
 
 if __name__ == "__main__":

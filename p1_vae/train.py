@@ -63,7 +63,7 @@ def image_mse(reconstructions, images):
 
 
 def main():
-    settings = read_settings("Train the VAE of problem 1 on faces.", SETTINGS)
+    settings = read_settings(__package__, "Train the VAE of problem 1 on faces.", SETTINGS)
     device = torch.device(settings["device"])
     train = load_faces(settings["data"], "train", settings["limit"]).images.to(device)
     test = load_faces(settings["data"], "test", settings["limit"]).images.to(device)

@@ -1,8 +1,7 @@
 """Problem 2's tables and figures, from its runs.   python3 -m p2_dcgan.figures --runs runs/report --out report"""
 from common.cli import UserError, run_command
 from common.data import load_faces
-from common.grid import save_grid
-from common.plots import draw_curves, draw_image_panels
+from common.plots import draw_curves, draw_grid, draw_image_panels
 from common.report import Section, find_run, read_figure_arguments, read_results
 from common.training import load_weights
 from p2_dcgan.inference import sample
@@ -29,20 +28,21 @@ def main():
     grids = {}
     for noise in (noise for noise in NOISES if runs[noise]):
         meta = load_weights(runs[noise].weights, generator=generator)
-        caption = f"32 faces from {noise} noise, seed 0, not chosen."
-        grids[noise] = section.figure(f"samples_{noise}", caption)
-        save_grid(grids[noise], sample(generator, meta["noise"]))
-        if noise == "uniform":
-            section.heading("2.3 Observations")
-            path = section.figure("curves", "Left: both players' losses, means over an epoch. Right: what the discriminator "
-                                            "says of real and of generated faces (1: surely real).")
-            draw_curves(path, run.rows, [
-                ("loss", {"discriminator_loss": "discriminator", "generator_loss": "generator"}),
-                ("discriminator's mean score", {"real_score": "real faces", "fake_score": "generated faces"})])
-            saved = sorted((run.folder / "samples").glob("epoch_*.png"))
-            stages = sorted({0, len(saved) // 2, len(saved) - 1})
-            path = section.figure("progress", "The same 32 noises through training.")
-            draw_image_panels(path, [(f"epoch {int(saved[k].stem[6:])}", saved[k]) for k in stages])
+        caption = f"32 faces from {noise} noise, seed 0, not chosen. Look for faces that repeat and for checkerboards."
+        grids[noise] = section.figure(f"samples_{noise}", caption, half=True)
+        draw_grid(grids[noise], sample(generator, meta["noise"]))
+
+    section.heading("2.3 Observations")
+    path = section.figure("curves", "Left: both players' losses, means over an epoch. Right: what the discriminator says of "
+                                    "real and of generated faces (1: surely real). A row for each noise; the scales are the "
+                                    "same down a column. Scores that part are a discriminator that wins.")
+    draw_curves(path, {noise: runs[noise].rows for noise in grids}, [
+        ("loss", {"discriminator_loss": "discriminator", "generator_loss": "generator"}),
+        ("discriminator's mean score", {"real_score": "real faces", "fake_score": "generated faces"})])
+    saved = sorted((run.folder / "samples").glob("epoch_*.png"))
+    stages = sorted({0, len(saved) // 2, len(saved) - 1})
+    path = section.figure("progress", "The same 32 uniform noises through training: each place shows a face taking shape.")
+    draw_image_panels(path, [(f"epoch {int(saved[k].stem[6:])}", saved[k]) for k in stages])
 
     summary = run.summary
     half = run.rows[len(run.rows) // 2]
@@ -55,6 +55,10 @@ def main():
     section.results = {"sharpness": summary["sharpness"], "diversity": summary["diversity"],
                        "real_sharpness": summary["real_sharpness"], "real_diversity": summary["real_diversity"],
                        "train_seconds": summary["train_seconds"]}
+    section.headline(f"{summary['sharpness']:.3f}", "DCGAN: sharpness of the samples (variance of the Laplacian)",
+                     f"real test faces: {summary['real_sharpness']:.3f}")
+    section.headline(f"{summary['diversity']:.3f}", "DCGAN: mean distance of two samples (root mean square)",
+                     f"real test faces: {summary['real_diversity']:.3f}")
     if runs["gaussian"]:
         other = runs["gaussian"].summary
         section.results |= {"gaussian_sharpness": other["sharpness"], "gaussian_diversity": other["diversity"]}
@@ -77,8 +81,9 @@ def main():
     if vae and vae_grid.is_file():
         real = load_faces(settings["data"], "test", settings["limit"]).images[:32] / 255
         real_grid = args.out / "figures" / "p2_real.png"
-        save_grid(real_grid, real)
-        path = section.figure("vae_gan", "32 samples of each model, and 32 real test faces.")
+        draw_grid(real_grid, real)
+        path = section.figure("vae_gan", "32 samples of each model, and 32 real test faces. Compare blur and sameness of the "
+                                         "VAE's with contrast, variety and faults of the GAN's.")
         draw_image_panels(path, [("VAE", vae_grid), ("DCGAN", grids["uniform"]), ("real", real_grid)])
         section.table(["", "sharpness", "pairwise diversity"],
                       [["VAE samples", f"{vae['sample_sharpness']:.4f}", f"{vae['sample_diversity']:.4f}"],
@@ -94,7 +99,6 @@ def main():
     else:
         section.text("Not drawn: problem 1 has no part of this report yet. Run bash p1_vae/run.sh, then this again.")
     section.write()
-    print(f"{args.out / 'sections' / 'p2_dcgan.json'}: problem 2's part of the report")
 
 
 if __name__ == "__main__":

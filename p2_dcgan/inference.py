@@ -1,10 +1,9 @@
 """The grader's job for problem 2: one image with 32 faces sampled from the GAN.   bash hw_p2.sh OUT.png"""
-import argparse
 from pathlib import Path
 
 import torch
 
-from common.cli import run_command
+from common.cli import CommandParser, run_command, say
 from common.grid import save_grid
 from common.training import find_weights, load_weights
 from p2_dcgan.model import Generator
@@ -20,7 +19,7 @@ def sample(generator, noise, count=32, seed=SEED):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Write one image with 32 faces sampled from the DCGAN, seed fixed.")
+    parser = CommandParser(prog="bash hw_p2.sh", description="Write one image with 32 faces sampled from the GAN, seed fixed.")
     parser.add_argument("output", type=Path, metavar="OUT.png", help="image to write")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
     args = parser.parse_args()
@@ -30,7 +29,7 @@ def main():
                                                "--weights runs/report/p2_dcgan_uniform/weights.pt")
     meta = load_weights(path, generator=generator)
     save_grid(args.output, sample(generator, meta["noise"]))
-    print(f"{args.output}: 32 faces, 8 by 4, sampled with seed {SEED}")
+    say(f"{args.output}: 32 faces, 8 by 4, sampled with seed {SEED}")
 
 
 if __name__ == "__main__":

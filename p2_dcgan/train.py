@@ -66,7 +66,7 @@ def generate(generator, noise, batch_size=256):
 
 
 def main():
-    settings = read_settings("Train the DCGAN of problem 2 on faces.", SETTINGS)
+    settings = read_settings(__package__, "Train the DCGAN of problem 2 on faces.", SETTINGS)
     device = torch.device(settings["device"])
     train = load_faces(settings["data"], "train", settings["limit"]).images.to(device)
     test = load_faces(settings["data"], "test", settings["limit"]).images

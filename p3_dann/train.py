@@ -35,9 +35,9 @@ from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 MODES = ("source", "dann", "target")
 FLAGS = (
     ("source", DOMAINS, "domain with labels"),
-    ("target", DOMAINS, "domain to adapt to: its labels are used by mode target, and to test, by nothing else"),
-    ("mode", MODES, "source: train on the source alone (lower bound); dann: on labelled source and unlabelled target; "
-                    "target: on the labelled target (upper bound)"),
+    ("target", DOMAINS, "domain to adapt to; its labels are used by mode target, and to test, by nothing else"),
+    ("mode", MODES, "train on the source alone (lower bound), adapt it to the unlabelled target, or train on the labelled "
+                    "target (upper bound)"),
 )
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
@@ -88,7 +88,8 @@ def make_network(extractor, classifier, settings, device):
 
 
 def main():
-    settings = read_settings("Train DANN (problem 3), or its lower or upper bound, on one pair of domains.", SETTINGS, FLAGS)
+    settings = read_settings(__package__, "Train DANN (problem 3), or one of its bounds, on one pair of domains.", SETTINGS,
+                             FLAGS)
     mode, batch_size, device = settings["mode"], settings["batch_size"], torch.device(settings["device"])
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
     target = load_digits(settings["data"], settings["target"], "train", settings["limit"])

@@ -3,11 +3,8 @@ from common.cli import UserError, run_command
 from common.maps import add_maps
 from common.report import Section, find_run, missing_digits, percent, read_figure_arguments, read_results
 from common.training import load_weights
-from common.uda import NAMES, PAIRS
+from common.uda import NAMES, PAIRS, reported
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
-
-REPORT_ADDA = (10.07, 15.938, 13.154)
-REPORT_DANN = (28.73, 48.2, 51.67)
 
 
 def main():
@@ -27,9 +24,9 @@ def main():
     section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], [
         ["source encoder alone", *(percent(summaries[pair].get("source_only_accuracy")) for pair in PAIRS)],
         ["ADDA", *(percent(summaries[pair].get("target_accuracy")) for pair in PAIRS)],
-        ["in the report", *(f"{value:.2f}" for value in REPORT_ADDA)],
+        ["in the report", *(percent(reported(pair, "adda")) for pair in PAIRS)],
         ["DANN (problem 3)", *(percent(dann.get(f"{'-'.join(pair)}_dann")) for pair in PAIRS)],
-        ["in the report", *(f"{value:.2f}" for value in REPORT_DANN)]],
+        ["in the report", *(percent(reported(pair, "dann")) for pair in PAIRS)]],
         f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run. ADDA and DANN have the "
         "report's networks, which differ; so do their lower bounds." + missing_digits(runs.values()))
 
@@ -62,7 +59,6 @@ def main():
                      f"{percent(after)} % ({100 * (after - before):+.1f} points); at the end the discriminator is right for "
                      f"{100 * float(last['domain_accuracy']):.0f} % of the features.")
     section.write()
-    print(f"{args.out / 'sections' / 'p4_adda.json'}: problem 4's part of the report")
 
 
 if __name__ == "__main__":

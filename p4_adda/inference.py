@@ -11,7 +11,7 @@ SHIPPED = Path(__file__).parent / "weights"
 
 
 def main():
-    args = read_grader_arguments("Label the digit images of a folder with the target encoder that ADDA adapted to TARGET.")
+    args = read_grader_arguments("hw_p4.sh", "Label the digit images of a folder with the ADDA adapted to TARGET.")
     pair = f"{SOURCE_OF[args.target]}-{args.target}"
     path = find_weights(args.weights, SHIPPED / f"{pair}.pt", "train with `bash p4_adda/run.sh`, then add "
                                                               f"--weights runs/report/p4_{pair}/weights.pt")

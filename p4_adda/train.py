@@ -32,7 +32,7 @@ from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
 
 FLAGS = (
     ("source", DOMAINS, "domain with labels"),
-    ("target", DOMAINS, "domain to adapt to: its labels are used to test, by nothing else"),
+    ("target", DOMAINS, "domain to adapt to; its labels are used to test, by nothing else"),
 )
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
@@ -67,7 +67,7 @@ def make_network(encoder, classifier, settings, device):
 
 
 def main():
-    settings = read_settings("Train ADDA (problem 4) on one pair of domains.", SETTINGS, FLAGS)
+    settings = read_settings(__package__, "Train ADDA (problem 4) on one pair of domains.", SETTINGS, FLAGS)
     batch_size, device = settings["batch_size"], torch.device(settings["device"])
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
     target = load_digits(settings["data"], settings["target"], "train", settings["limit"])

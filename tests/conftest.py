@@ -1,5 +1,7 @@
-"""Fixtures: the sample data, made once for all tests, and a way to run a training script in this process."""
+"""Fixtures: the sample data and a small report, made once for all tests, and a way to train in this process."""
 import importlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +18,23 @@ def sample_data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "sample_data"
     make_sample_data(root)
     return root
+
+
+def report(folder, *words):
+    """Run hw_report.sh in that folder, with this test run's Python as `python3`."""
+    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(["bash", REPOSITORY / "hw_report.sh", *map(str, words)], cwd=folder, env=environment,
+                          capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def small_report(sample_data, tmp_path_factory):
+    """The whole report at its smallest: (the folder it was made in, what the command left)."""
+    folder = tmp_path_factory.mktemp("report run")
+    result = report(folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30",
+                    "--batch-size", "8", "--tex")
+    assert result.returncode == 0, result.stderr
+    return folder, result
 
 
 @pytest.fixture

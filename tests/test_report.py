@@ -1,39 +1,31 @@
 """The whole report at its smallest: every problem trained, drawn and assembled by hw_report.sh from another folder."""
 import html.parser
 import json
-import os
+import re
+import shutil
 import subprocess
-import sys
 
+import numpy as np
 import pytest
+import torch
 
-from common.report import Section, write_page
-from tests.conftest import REPOSITORY
-
-
-def report(folder, *words):
-    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(["bash", REPOSITORY / "hw_report.sh", *map(str, words)], cwd=folder, env=environment,
-                          capture_output=True, text=True)
+from common.latex import to_latex
+from common.plots import draw_scatter
+from common.report import Section, assemble
+from tests.conftest import report
 
 
-@pytest.fixture(scope="module")
-def made(sample_data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report run")
-    result = report(folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30",
-                    "--batch-size", "8")
-    assert result.returncode == 0, result.stderr
-    return folder, result
-
-
-def test_every_part_of_the_report_is_there(made):
-    folder, result = made
+def test_every_part_of_the_report_is_there(small_report):
+    folder, result = small_report
     assert result.stdout.splitlines()[-1] == f"The report: {folder / 'report' / 'index.html'}"
+    assert (folder / "report/report.tex").is_file()
     figures = {path.name for path in (folder / "report/figures").iterdir()}
     pairs = ("usps-mnistm", "mnistm-svhn", "svhn-usps")
     assert figures >= {f"{p}_{pair}_{kind}.png" for p in ("p3", "p4") for pair in pairs for kind in ("class", "domain")}
-    assert figures >= {"p1_curves.png", "p1_reconstructions.png", "p1_samples.png", "p1_tsne.png", "p2_curves.png",
-                       "p2_progress.png", "p2_samples_uniform.png", "p2_samples_gaussian.png", "p2_vae_gan.png"}
+    assert figures >= {"p1_curves.png", "p1_reconstructions.png", "p1_samples.png", "p1_tsne_gender.png",
+                       "p1_tsne_hair.png", "p2_curves.png", "p2_progress.png", "p2_samples_uniform.png",
+                       "p2_samples_gaussian.png", "p2_vae_gan.png"}
+    assert figures >= {name.replace(".png", ".pdf") for name in figures}
     results = json.loads((folder / "report/results.json").read_text())
     assert list(results) == ["p1_vae", "p2_dcgan", "p3_dann", "p4_adda"]
     assert all(section["sample_data"] for section in results.values())
@@ -42,8 +34,8 @@ def test_every_part_of_the_report_is_there(made):
         assert 0 <= results["p4_adda"][f"{pair}_target_accuracy"] <= 1
 
 
-def test_the_page_stands_alone_and_says_sample_data(made):
-    folder, _ = made
+def test_the_page_stands_alone_and_says_sample_data(small_report):
+    folder, _ = small_report
     page = (folder / "report/index.html").read_text()
     sources, targets, anchors = [], [], []
 
@@ -54,25 +46,33 @@ def test_the_page_stands_alone_and_says_sample_data(made):
             targets.extend(filter(None, [attributes.get("href")]))
             anchors.extend(filter(None, [attributes.get("id")]))
     Reader().feed(page)
-    assert len(sources) == 21 and all(source.startswith("data:image/png;base64,") for source in sources)
-    assert sorted(targets) == sorted(f"#{anchor}" for anchor in anchors) and len(anchors) == 4
+    assert len(sources) == 22 and all(source.startswith("data:image/png;base64,") for source in sources)
+    links = [target for target in targets if target != "data:,"]        # an empty icon, so that none is asked for
+    assert len(links) == 4 + 18 and set(links) <= {f"#{anchor}" for anchor in anchors}
+    assert len(set(anchors)) == len(anchors)
+    assert "http://" not in page and "https://" not in page
     assert "Sample data." in page
     for number in ("1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "2.1", "2.2", "2.3", "2.4", "3.1–3.3", "3.4", "3.5", "3.6",
                    "4.1", "4.2", "4.3", "4.4"):
-        assert f"<h3>{number} " in page
+        assert f">{number} " in page
+    for bar in ("lower bound [0-9.]+, report 13.7", "DANN [0-9.]+, report 28.7", "ADDA [0-9.]+, report 10.1",
+                "upper bound [0-9.]+, report 91.3"):
+        assert re.search(f"USPS → MNIST-M: [^\"]*{bar}", page), "each bar of the chart is read out beside the report's number"
     for reported in ("13.67", "48.20", "96.91", "10.07", "0.148"):
         assert reported in page, "the report's own numbers stand beside ours"
 
 
-def test_a_second_call_trains_nothing(made, sample_data):
-    folder, _ = made
+def test_a_second_call_trains_nothing(small_report, sample_data):
+    folder, _ = small_report
     stamps = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("weights.pt")}
-    page = (folder / "report/index.html").read_bytes()
+    files = lambda: {path: path.read_bytes() for path in (folder / "report").rglob("*") if path.is_file()}
+    before = files()
     result = report(folder, "--data", sample_data, "--preset", "sample", "--only", "p4")
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("finished already, nothing to do") == 3
     assert stamps == {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("weights.pt")}
-    assert (folder / "report/index.html").read_bytes() == page, "drawn from the same runs, the page is the same"
+    after = files()
+    assert [path for path in before if after[path] != before[path]] == [], "drawn from the same runs, all is the same"
 
 
 @pytest.mark.parametrize("words, message", [
@@ -90,9 +90,26 @@ def test_text_from_data_is_escaped(tmp_path):
     section = Section(tmp_path, "p1_vae", "<script>title</script>")
     section.text("<script>text</script>")
     section.table(["<b>"], [["<i>", None]], "<u>")
+    path = section.figure("map", "<s>", half=True)
+    draw_scatter(path, np.zeros((1, 2)), "", [0], ["a"], ["k"], ["o"])
+    section.show_images("map", np.zeros((1, 2)), torch.zeros(1, 3, 4, 4, dtype=torch.uint8), ["</script><em>"])
     section.write()
-    write_page(tmp_path)
+    assemble(tmp_path)
     page = (tmp_path / "index.html").read_text()
-    for tag in ("<script>", "<b>", "<i>", "<u>"):
+    for tag in ("<script>t", "<b>", "<i>", "<u>", "<s>", "<em>"):
         assert tag not in page
     assert "&lt;script&gt;text&lt;/script&gt;" in page
+
+
+def test_latex_prints_what_the_text_says(tmp_path):
+    assert to_latex(r"50 % of a_b & {c} \end ~ $x^2$ → é 漢") == (
+        r"50 \% of a\_b \& \{c\} \textbackslash{}end \textasciitilde{} \$x\textasciicircum{}2\$ $\rightarrow$ é [U+6F22]")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs LaTeX: apt-get install texlive-latex-recommended")
+def test_the_latex_compiles(small_report, tmp_path):
+    source = small_report[0] / "report"
+    result = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"-output-directory={tmp_path}",
+                             "report.tex"], cwd=source, capture_output=True, text=True, errors="replace")
+    assert result.returncode == 0, result.stdout[-2000:]
+    assert "Overfull" not in result.stdout

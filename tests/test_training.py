@@ -125,6 +125,15 @@ def test_resume_refuses_other_settings(train, tmp_path):
         train("p1_vae", tmp_path, "--epochs", "1", "--resume", "--kl-weight", "2")
 
 
+def test_resume_refuses_a_run_of_a_version_with_fewer_settings(train, tmp_path):
+    train("p1_vae", tmp_path, "--epochs", "1")
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["settings"]["lr_step"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="is of a version that did not know lr_step; choose another --run"):
+        train("p1_vae", tmp_path, "--epochs", "1", "--resume")
+
+
 def test_a_damaged_checkpoint_is_one_clear_error(train, tmp_path):
     train("p1_vae", tmp_path, "--epochs", "1")
     (tmp_path / "summary.json").unlink()

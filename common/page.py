@@ -1,0 +1,211 @@
+"""The report's page: one html file that needs nothing else, from the sections that the problems wrote.
+
+page.css and page.js beside this file are copied into it, and each image as a data address.
+"""
+import base64
+import hashlib
+import html
+import itertools
+import json
+from pathlib import Path
+
+from common.cli import UserError, duration
+from common.uda import NAMES, PAIRS, reported
+
+TITLE = "Generative models and unsupervised domain adaptation"
+LEAD = ("A VAE and a DCGAN on 64×64 faces, DANN and ADDA between three digit domains. Every number and figure below was made "
+        "by the runs whose settings are listed beside it.")
+SAMPLE_NOTICE = ("These runs used the built-in sample data: small drawn faces and small digit sets, made so that every step "
+                 "can be tried in minutes. Their numbers are not to be compared with the report's.")
+BARS = {"source": ("lower bound", "bound"), "dann": ("DANN", "dann"), "adda": ("ADDA", "adda"),
+        "target": ("upper bound", "bound")}
+escape = html.escape
+
+
+def make_page(out, sections):
+    """The page as text. `sections`: {name: content of OUT/sections/name.json}. Raises UserError if a figure is missing."""
+    sheets = {}
+    parts = []
+    for name, section in sections.items():
+        parts += [f'<section><h2 id="{name}">{escape(section["title"])}</h2>',
+                  f"<p class=soft>{escape(_about(section))}</p>", *_blocks(name, section["blocks"], out, sheets), "</section>"]
+    sample = any(section["sample_data"] for section in sections.values())
+    here = Path(__file__).parent
+    return f"""<!doctype html>
+<html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width, initial-scale=1">
+<meta name=description content="{escape(LEAD)}"><link rel=icon href="data:,">
+<title>{TITLE}</title><style>
+{(here / 'page.css').read_text(encoding='utf-8')}</style></head><body>
+<header><h1>{TITLE}</h1>
+<p class=lead>{escape(LEAD)}</p>
+<p class=soft>{escape(_facts(sections))}</p>
+{f'<p class=notice><strong>Sample data.</strong> {escape(SAMPLE_NOTICE)}</p>' if sample else ''}
+</header>
+{_glance(sections)}
+{_what_was_run(sections)}
+{_contents(sections)}
+<main>
+{chr(10).join(parts)}
+</main>
+<footer class=soft>Numbers: results.json. Figures as png and pdf: figures/. Both lie beside this page.</footer>
+<script type=application/json id=sheets>{_json(sheets)}</script>
+<script>
+{(here / 'page.js').read_text(encoding='utf-8')}</script>
+</body></html>
+"""
+
+
+def _json(content):
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _about(section):
+    return (f"{section['runs']} run{'s' * (section['runs'] > 1)} · preset {', '.join(section['preset'])} · "
+            f"{'sample data · ' if section['sample_data'] else ''}{', '.join(section['hardware'])}")
+
+
+def _anchor(name, heading):
+    """The id of a heading: p3_dann and "3.4 t-SNE …" make p3_dann-3.4."""
+    return f"{name}-{heading.split()[0]}"
+
+
+def _contents(sections):
+    items = []
+    for name, section in sections.items():
+        headings = [block["text"] for block in section["blocks"] if block["kind"] == "heading"]
+        inner = "".join(f'<li><a href="#{escape(_anchor(name, text))}">{escape(text)}</a></li>' for text in headings)
+        items.append(f'<li><a href="#{name}">{escape(section["title"])}</a><ol>{inner}</ol></li>')
+    return f"<nav aria-label=Contents><ol>{''.join(items)}</ol></nav>"
+
+
+# ---- results at a glance ---------------------------------------------------------------------------------------------
+
+def _glance(sections):
+    charts = ""
+    if "p3_dann" in sections or "p4_adda" in sections:
+        results = {name: sections[name]["results"] if name in sections else {} for name in ("p3_dann", "p4_adda")}
+        for pair in PAIRS:
+            key = "-".join(pair)
+            shares = {mode: results["p3_dann"].get(f"{key}_{mode}") for mode in ("source", "dann", "target")}
+            shares["adda"] = results["p4_adda"].get(f"{key}_target_accuracy")
+            charts += _chart(" → ".join(NAMES[domain] for domain in pair), shares,
+                             {mode: reported(pair, mode) for mode in BARS})
+        charts = (f"<p class=soft>Accuracy on the target's test images in %. Bars: these runs. Ticks: the report. Lower bound: "
+                  f"trained on the source alone; upper bound: on the labelled target.</p><div class=charts>{charts}</div>")
+    headlines = "".join(f"<div><strong>{escape(line['value'])}</strong>{escape(line['text'])}<br>"
+                        f"<span class=soft>{escape(line['note'])}</span></div>"
+                        for section in sections.values() for line in section["headlines"])
+    return (f'<section class=card aria-labelledby=glance><h2 id=glance>Results at a glance</h2>{charts}'
+            f"{f'<div class=headlines>{headlines}</div>' if headlines else ''}</section>")
+
+
+def _chart(title, shares, report):
+    """Four bars as svg: `shares` (0 to 1, or None) by mode, with a tick where the `report` (likewise) has its number."""
+    left, right, top, line = 84, 248, 42, 26
+    place = lambda share: left + (right - left) * share
+    show = lambda share: "–" if share is None else f"{100 * share:.1f}"
+    bottom = top + line * len(BARS)
+    shapes = [f'<text x=0 y=14 class=title>{escape(title)}</text><text x=290 y=32 text-anchor=end class=soft-text>here</text>'
+              f'<text x=330 y=32 text-anchor=end class=soft-text>report</text>']
+    spoken = []
+    for row, (mode, (name, kind)) in enumerate(BARS.items()):
+        y = top + line * row
+        bar = lambda kind, end, y=y: f'<rect class={kind} x={left} y={y + 3} width={end - left:.1f} height=14 rx=2 />'
+        shapes += [f"<text x=0 y={y + 14}>{name}</text>", bar("track", right)]
+        if shares[mode] is not None:
+            shapes.append(bar(kind, place(shares[mode])))
+        if report[mode] is not None:
+            shapes.append(f'<rect class=tick x={place(report[mode]) - 1:.1f} y={y} width=2 height=20 />')
+        shapes.append(f'<text x=290 y={y + 14} text-anchor=end>{show(shares[mode])}</text>'
+                      f'<text x=330 y={y + 14} text-anchor=end class=soft-text>{show(report[mode])}</text>')
+        spoken.append(f"{name} {show(shares[mode])}, report {show(report[mode])}")
+    for percent in (0, 50, 100):
+        x = place(percent / 100)
+        shapes.append(f'<line class=grid x1={x} x2={x} y1={bottom} y2={bottom + 4} />'
+                      f'<text x={x} y={bottom + 15} text-anchor=middle class=soft-text>{percent}</text>')
+    text = escape(f"{title}: {'; '.join(spoken)}")
+    return f'<svg viewBox="0 0 332 {bottom + 20}" role=img aria-label="{text}">{"".join(shapes)}</svg>'
+
+
+def _gather(sections, key):
+    return sorted({value for section in sections.values() for value in section[key]})
+
+
+def _facts(sections):
+    data = "the built-in sample data" if all(s["sample_data"] for s in sections.values()) else "datasets in the course layout"
+    limits = "".join(f", the first {limit:,} images of each split" for limit in _gather(sections, "limits"))
+    return (f"{sum(s['runs'] for s in sections.values())} runs of preset {' and '.join(_gather(sections, 'preset'))} on {data}"
+            f"{limits}: {duration(sum(s['train_seconds'] for s in sections.values()))} of training on "
+            f"{' and '.join(_gather(sections, 'hardware'))}.")
+
+
+def _what_was_run(sections):
+    rows = []
+    for section in sections.values():
+        counts = section["train_images"]        # sorted
+        images = " to ".join(f"{count:,}" for count in sorted({*counts[:1], *counts[-1:]}))
+        rows.append([section["title"], section["runs"], ", ".join(section["preset"]), ", ".join(map(str, section["seeds"])),
+                     images, duration(section["train_seconds"]), ", ".join(section["hardware"])])
+    software, revisions = "; ".join(_gather(sections, "software")), ", ".join(_gather(sections, "revisions"))
+    header = ["", "runs", "preset", "seed", "training images", "training time", "hardware"]
+    return "<h3 id=runs>What was run</h3>" + _table(
+        {"header": header, "rows": rows, "caption": f"Software: {software}. Code: revision {revisions}."})
+
+
+# ---- blocks ----------------------------------------------------------------------------------------------------------
+
+def _blocks(name, blocks, out, sheets):
+    """The html of a section's blocks; images of maps are added to `sheets` by a key of their content."""
+    for half, group in itertools.groupby(blocks, key=lambda block: block.get("half", False)):
+        shown = [_block(name, block, out, sheets) for block in group]
+        yield f"<div class=pair>{''.join(shown)}</div>" if half else "\n".join(shown)
+
+
+def _block(name, block, out, sheets):
+    if block["kind"] == "heading":
+        return f'<h3 id="{escape(_anchor(name, block["text"]))}">{escape(block["text"])}</h3>'
+    if block["kind"] == "text":
+        return f"<p>{escape(block['text'])}</p>"
+    if block["kind"] == "settings":
+        rows = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in block["rows"])
+        return f"<dl>{rows}</dl>"
+    if block["kind"] == "listing":
+        return f"<pre tabindex=0>{escape(block['text'])}</pre>"
+    return _table(block) if block["kind"] == "table" else _figure(block, out, sheets)
+
+
+def _table(block):
+    """A table, its caption below; None shows as a dash, and all columns but the first are aligned as numbers."""
+    cells = lambda tag, row: "".join(
+        f"<{tag}{' class=number' * (column > 0)}>{escape('–' if cell is None else str(cell))}</{tag}>"
+        for column, cell in enumerate(row))
+    rows = "".join(f"<tr>{cells('td', row)}</tr>" for row in block["rows"])
+    return (f"<figure class=table><div class=scroll><table><thead><tr>{cells('th', block['header'])}</tr></thead>"
+            f"<tbody>{rows}</tbody></table></div><figcaption>{escape(block['caption'])}</figcaption></figure>")
+
+
+def _figure(block, out, sheets):
+    caption, kinds, data = escape(block["caption"]), [], ""
+    image = _read(out / block["path"])
+    width, height = (int.from_bytes(image[at:at + 4], "big") for at in (16, 20))        # of a png
+    if width > 1000:        # plots over the full width: on a phone their labels need more room than there is
+        kinds.append("wide")
+    if "map" in block:
+        kinds.append("map")
+        sheet = _read(out / block["map"]["sheet"])
+        key = hashlib.sha256(sheet).hexdigest()[:8]         # DANN's and ADDA's maps show the same images
+        sheets[key] = _address("jpeg", sheet)
+        data = f"<script type=application/json>{_json(block['map'] | {'sheet': key})}</script>"
+    return (f'<figure class="{" ".join(kinds)}"><div class=picture><img alt="{caption}" width={width} height={height} '
+            f'src="{_address("png", image)}"></div><figcaption>{caption}</figcaption>{data}</figure>')
+
+
+def _address(kind, content):
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the figure {path}: {error.strerror}; draw that section again") from None

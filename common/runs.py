@@ -1,0 +1,92 @@
+"""List run folders, or compare two of them.
+
+    python3 -m common.runs runs
+    python3 -m common.runs --compare runs/report/p1_vae runs/tuned/p1_vae
+"""
+import csv
+from pathlib import Path
+
+from common.cli import CommandParser, UserError, run_command, say
+from common.training import YES_NO, read_json
+
+HEADER = ("run", "problem", "pair", "mode", "preset", "seed", "epochs", "result", "started")
+COSTS = ("epochs", "train_seconds", "gpu_peak_mib")     # what summary.json holds besides test metrics
+
+
+def list_runs(folder):
+    """A row of texts, as in HEADER, for each run folder below `folder`. Raises UserError if there is none."""
+    paths = sorted(path.parent for path in Path(folder).rglob("config.json"))
+    if not paths:
+        raise UserError(f"{folder} holds no run folders; train some with bash hw_report.sh, or name their folder")
+    return [_row(path, path.relative_to(folder)) for path in paths]
+
+
+def _row(path, name):
+    try:
+        config, summary = _read(path)
+        with open(path / "metrics.csv", newline="", encoding="utf-8") as file:
+            done = sum(1 for _ in csv.DictReader(file))
+    except (UserError, OSError, ValueError):
+        return [str(name), "cannot be read", *[""] * (len(HEADER) - 2)]
+    settings = config["settings"]
+    pair = f"{settings['source']}-{settings['target']}" if "source" in settings else "–"
+    result = next((f"{key.replace('_', ' ')} {value:.4f}" for key, value in _metrics(summary).items()), "not finished")
+    return [str(name), settings.get("problem", "–"), pair, settings.get("mode") or settings.get("noise") or "–",
+            settings["preset"], str(settings["seed"]), f"{done}/{config['epochs']}" if "epochs" in config else str(done),
+            result, config["started"][:16].replace("T", " ")]
+
+
+def _read(path):
+    """config.json and summary.json of a run folder; the latter is empty where the run is not finished."""
+    summary = path / "summary.json"
+    return read_json(path / "config.json"), read_json(summary) if summary.is_file() else {}
+
+
+def _metrics(summary):
+    """The test metrics, the problem's own first one in front."""
+    return {name: value for name, value in summary.items() if isinstance(value, float) and name not in COSTS}
+
+
+def compare_runs(first, second):
+    """What differs between two run folders, as (settings, metrics): rows of texts with a name, both values and, of
+    metrics, the difference."""
+    configs, summaries = zip(*(_read(Path(path)) for path in (first, second)))
+    facts = [config["settings"] | {name: config[name] for name in ("hardware", "git_revision", "sample_data")}
+             | config["versions"] for config in configs]
+    show = lambda value: "–" if value is None else YES_NO.get(str(value), str(value))
+    settings = [[name.replace("_", " "), *(show(fact.get(name)) for fact in facts)]
+                for name in dict.fromkeys([*facts[0], *facts[1]]) if facts[0].get(name) != facts[1].get(name)]
+    metrics = []
+    for name in dict.fromkeys([*_metrics(summaries[0]), *_metrics(summaries[1]), *COSTS]):
+        values = [summary.get(name) for summary in summaries]
+        if values != [None, None]:
+            number = lambda value: "–" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+            metrics.append([name.replace("_", " "), *map(number, values),
+                            "" if None in values else f"{values[1] - values[0]:+.4g}"])
+    return settings, metrics
+
+
+def format_table(header, rows):
+    """Rows of texts as lines, the columns aligned."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (header, *rows))
+
+
+def main():
+    parser = CommandParser(description="List run folders, or compare two of them.")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), metavar="DIR",
+                        help="list the run folders below this one (default: runs)")
+    parser.add_argument("--compare", type=Path, nargs=2, metavar="RUN",
+                        help="show the settings in which two run folders differ, and both one's metrics")
+    args = parser.parse_args()
+    if args.compare is None:
+        say(format_table(HEADER, list_runs(args.folder)))
+        return
+    settings, metrics = compare_runs(*args.compare)
+    names = [str(path) for path in args.compare]
+    say(format_table(("setting", *names), settings) if settings else "Both runs have the same settings.")
+    say("\n" + format_table(("metric", *names, "difference"), metrics) if metrics else "\nNeither run is finished.")
+
+
+if __name__ == "__main__":
+    run_command(main)
