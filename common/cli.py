@@ -107,11 +107,6 @@ def in_threads(work, count, description):
             raise
 
 
-def progress(iterable, description, unit="batch"):
-    """A tqdm bar on standard error with the time left; none with --quiet, or where that is no terminal."""
-    return tqdm(iterable, desc=description, unit=unit, leave=False, disable=_quiet or None, dynamic_ncols=True)
-
-
 def duration(seconds):
     """Seconds as a person says it: 45 s, 12 min, 3 h 05 min."""
     minutes = round(seconds / 60)

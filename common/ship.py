@@ -2,14 +2,11 @@
 
     python3 -m common.ship runs/tuned/p4_usps-mnistm p4_adda/weights/usps-mnistm.pt --data "the official USPS and MNIST-M"
 """
-import argparse
 from pathlib import Path
 
-import torch
-
-from common.cli import UserError, run_command
+from common.cli import CommandParser, UserError, run_command, say
 from common.results import command_of
-from common.training import load_state, read_json, save_state, write_json
+from common.training import load_file, read_json, save_file, write_json
 
 
 def halve(module):
@@ -24,22 +21,22 @@ def halve(module):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Write a finished run's weights, in half precision, for inference.")
+    parser = CommandParser(description="Write a finished run's weights, in half precision, for inference.")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument("output", type=Path, metavar="FILE.pt", help="weights to write, and FILE.json beside them")
     parser.add_argument("--data", required=True, metavar="TEXT", help="in words, what data the run used")
     args = parser.parse_args()
 
     config, summary = read_json(args.run / "config.json"), read_json(args.run / "summary.json")
-    state = load_state(args.run / "weights.pt")
+    state = load_file(args.run / "weights.pt")
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    save_state(args.output, {"meta": state["meta"], "modules": {
+    save_file(args.output, {"meta": state["meta"], "modules": {
         name: halve(module) for name, module in state["modules"].items()}})
     write_json(args.output.with_suffix(".json"), {
         "data": args.data, "command": command_of(config), "preset": config["settings"]["preset"],
         "seed": config["settings"]["seed"], "git_revision": config["git_revision"], "hardware": config["hardware"],
         **summary})
-    print(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, and {args.output.with_suffix('.json').name} beside it")
+    say(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, and {args.output.with_suffix('.json').name} beside it")
 
 
 if __name__ == "__main__":
