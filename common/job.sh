@@ -11,15 +11,16 @@ flags='  --data DIR     data in the course layout (default: hw3_data; without it
   --preset P     report, tuned or sample (default: report; sample for sample data)
   --runs DIR     where run folders go (default: runs/PRESET)
   --out DIR      where the report goes (default: report)
+  --seeds N      p3 and p4: train each run N times, seeds 0 to N-1; tables show mean ± standard deviation
   --quiet        print nothing but errors
 Other flags (--limit N, --epochs N, --seed N, --device NAME, --tensorboard …) go to all trainings.'
-data='' preset='' runs='' out=report only='' quiet='' tex='' more=()
+data='' preset='' runs='' out=report only='' seeds='' quiet='' tex='' more=()
 while [ $# -gt 0 ]; do
     case $1 in
         -h|--help) printf '%s\n' "$usage" "$flags"; exit 0;;
         -q|--quiet) quiet=--quiet; shift;;
         --tex) tex=--tex; shift;;
-        --data|--preset|--runs|--out)
+        --data|--preset|--runs|--out|--seeds)
             [ $# -ge 2 ] || fail "$1 needs a value; see --help"
             printf -v "${1#--}" %s "$2"; shift 2;;
         --only)
@@ -28,6 +29,8 @@ while [ $# -gt 0 ]; do
         *) more+=("$1"); shift;;
     esac
 done
+case $seeds in *[!0-9]*|0*) fail "--seeds $seeds is not a number from 1 up";; esac
+case " ${more[*]-} " in *" --seed "*|*" --seed="*) [ -z "$seeds" ] || fail "--seeds $seeds chooses the seeds; leave --seed out";; esac
 case $preset in ''|report|tuned|sample) ;; *) fail "--preset $preset: choose report, tuned or sample";; esac
 
 set_up "$repository/requirements.txt" $modules
@@ -44,6 +47,14 @@ preset=${preset:-report} runs=${runs:-runs/${preset:-report}}
 train() {  # train PACKAGE RUN_NAME FLAG…: trains unless that run is finished, goes on with it if it was stopped
     "$PYTHON" -m "$1.train" --data "$data" --preset "$preset" --run "$runs/$2" --resume $quiet "${@:3}" \
         ${more[@]+"${more[@]}"}
+}
+
+train_seeds() {  # train_seeds PACKAGE RUN_NAME FLAG…: as train, for each seed with --seeds
+    [ -n "$seeds" ] || { train "$@"; return; }
+    local seed
+    for ((seed = 0; seed < seeds; seed++)); do
+        train "$1" "$2$([ $seed = 0 ] || echo "_seed$seed")" --seed $seed "${@:3}"
+    done
 }
 
 draw() {  # draw PACKAGE

@@ -7,6 +7,7 @@
     OUT/report.tex, OUT/tex/    tables and figures for LaTeX, with --tex      }
 """
 import csv
+import statistics
 from pathlib import Path
 
 from torchvision.transforms.functional import to_pil_image
@@ -99,13 +100,28 @@ class Section:
 
 
 class FinishedRun:
-    """What a finished run left: `config`, `summary`, `rows` (of metrics.csv) and `folder`."""
+    """What a finished run left: `config`, `summary`, `rows` (of metrics.csv) and `folder`.
+
+    `seeds`: this run and those of the same command with other seeds, in the folders FOLDER_seed1, FOLDER_seed2 …
+    """
 
     def __init__(self, folder):
         self.folder = folder
         self.config, self.summary = read_json(folder / "config.json"), read_json(folder / "summary.json")
         with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
             self.rows = list(csv.DictReader(file))
+        others = sorted(folder.parent.glob(f"{folder.name}_seed*/summary.json"))
+        self.seeds = [self, *(FinishedRun(path.parent) for path in others)]
+
+    def mean(self, name):
+        """The mean of a number in summary.json over the seeds."""
+        return statistics.mean(run.summary[name] for run in self.seeds)
+
+    def percent(self, name):
+        """A share of 1 in summary.json as a text in percent; with several seeds, mean ± sample standard deviation."""
+        shares = [run.summary[name] for run in self.seeds]
+        spread = f" ± {100 * statistics.stdev(shares):.2f}" if len(shares) > 1 else ""
+        return percent(self.mean(name)) + spread
 
     @property
     def settings(self):
@@ -134,6 +150,14 @@ def read_results(out, name):
     """The numbers of another problem's section, an empty dict where it was not written."""
     path = Path(out) / "sections" / f"{name}.json"
     return read_json(path)["results"] if path.is_file() else {}
+
+
+def about_seeds(runs):
+    """The sentences of an accuracy table's caption on seeds and choice of weights. `runs`: its FinishedRuns (or None)."""
+    counts = sorted({len(run.seeds) for run in runs if run})
+    seeds = ("One run each" if counts == [1] else f"Mean ± sample standard deviation over {counts[0]} seeds"
+             if len(counts) == 1 else f"Mean ± sample standard deviation over {counts[0]} to {counts[-1]} seeds")
+    return f"{seeds}, weights of the last epoch. A dash: not run."
 
 
 def missing_digits(runs):

@@ -2,7 +2,7 @@
 from common.augment import resize
 from common.cli import UserError, run_command
 from common.maps import add_maps
-from common.report import Section, find_run, missing_digits, percent, read_figure_arguments
+from common.report import Section, about_seeds, find_run, missing_digits, percent, read_figure_arguments
 from common.training import load_weights
 from common.uda import NAMES, PAIRS, reported
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
@@ -17,19 +17,18 @@ def main():
     if not any(runs.values()):
         raise UserError(f"{args.runs} holds no finished run of problem 3; train some with bash p3_dann/run.sh")
     section = Section(args.out, "p3_dann", "Problem 3: DANN on digits")
-    section.runs += [run for run in runs.values() if run]
-    accuracy = {key: run.summary["target_accuracy"] if run else None for key, run in runs.items()}
+    section.runs += [seed for run in runs.values() if run for seed in run.seeds]
+    accuracy = {key: run.mean("target_accuracy") if run else None for key, run in runs.items()}
     section.results = {f"{'-'.join(pair)}_{mode}": accuracy[pair, mode] for pair in PAIRS for mode in MODES}
     some_run = section.runs[0]
 
     section.heading("3.1–3.3 Accuracy on the target's test images")
     rows = []
     for mode in MODES:
-        rows.append([ROWS[mode], *(percent(accuracy[pair, mode]) for pair in PAIRS)])
+        rows.append([ROWS[mode], *(runs[pair, mode] and runs[pair, mode].percent("target_accuracy") for pair in PAIRS)])
         rows.append(["in the report", *(percent(reported(pair, mode)) for pair in PAIRS)])
     section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], rows,
-                  f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run."
-                  + missing_digits(runs.values()))
+                  about_seeds(runs.values()) + missing_digits(runs.values()))
 
     section.heading("3.4 t-SNE of the features")
     extractor, classifier = FeatureExtractor(), Classifier()

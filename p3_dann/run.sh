@@ -8,7 +8,7 @@ for pair in "${pairs[@]}"; do
     set -- $pair
     has_domains "$1" "$2" || continue
     for mode in source dann target; do
-        train p3_dann "p3_$1-$2_$mode" --source "$1" --target "$2" --mode "$mode"
+        train_seeds p3_dann "p3_$1-$2_$mode" --source "$1" --target "$2" --mode "$mode"
     done
 done
 draw p3_dann

@@ -1,7 +1,7 @@
 """Problem 4's table and figures, from its runs.   python3 -m p4_adda.figures --runs runs/report --out report"""
 from common.cli import UserError, run_command
 from common.maps import add_maps
-from common.report import Section, find_run, missing_digits, percent, read_figure_arguments, read_results
+from common.report import Section, about_seeds, find_run, missing_digits, percent, read_figure_arguments, read_results
 from common.training import load_weights
 from common.uda import NAMES, PAIRS, reported
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
@@ -13,22 +13,22 @@ def main():
     if not any(runs.values()):
         raise UserError(f"{args.runs} holds no finished run of problem 4; train some with bash p4_adda/run.sh")
     section = Section(args.out, "p4_adda", "Problem 4: ADDA, an improved adaptation")
-    section.runs += [run for run in runs.values() if run]
-    summaries = {pair: run.summary if run else {} for pair, run in runs.items()}
-    section.results = {f"{'-'.join(pair)}_{key}": summaries[pair].get(key) for pair in PAIRS
+    section.runs += [seed for run in runs.values() if run for seed in run.seeds]
+    section.results = {f"{'-'.join(pair)}_{key}": run and run.mean(key) for pair, run in runs.items()
                        for key in ("target_accuracy", "source_only_accuracy")}
     some_run = section.runs[0]
 
     section.heading("4.1 Accuracy on the target's test images")
     dann = read_results(args.out, "p3_dann")
     section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], [
-        ["source encoder alone", *(percent(summaries[pair].get("source_only_accuracy")) for pair in PAIRS)],
-        ["ADDA", *(percent(summaries[pair].get("target_accuracy")) for pair in PAIRS)],
+        ["source encoder alone", *(run and run.percent("source_only_accuracy") for run in runs.values())],
+        ["ADDA", *(run and run.percent("target_accuracy") for run in runs.values())],
         ["in the report", *(percent(reported(pair, "adda")) for pair in PAIRS)],
         ["DANN (problem 3)", *(percent(dann.get(f"{'-'.join(pair)}_dann")) for pair in PAIRS)],
         ["in the report", *(percent(reported(pair, "dann")) for pair in PAIRS)]],
-        f"One run each, seed {some_run.settings['seed']}, weights of the last epoch. A dash: not run. ADDA and DANN have the "
-        "report's networks, which differ; so do their lower bounds." + missing_digits(runs.values()))
+        f"{about_seeds(runs.values())} The source encoder alone has seen unlabelled target images too where source digits were "
+        "blended into them. ADDA and DANN have the report's networks, which differ; so do their lower bounds."
+        + missing_digits(runs.values()))
 
     section.heading("4.2 t-SNE of the features")
     source_encoder, target_encoder, classifier = LeNetEncoder2(), LeNetEncoder2(), LeNetClassifier()
@@ -53,7 +53,7 @@ def main():
     for pair in PAIRS:
         if runs[pair] is None:
             continue
-        before, after = summaries[pair]["source_only_accuracy"], summaries[pair]["target_accuracy"]
+        before, after = runs[pair].mean("source_only_accuracy"), runs[pair].mean("target_accuracy")
         last = [row for row in runs[pair].rows if row["domain_accuracy"]][-1]
         section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: adaptation takes the accuracy from {percent(before)} to "
                      f"{percent(after)} % ({100 * (after - before):+.1f} points); at the end the discriminator is right for "

@@ -7,6 +7,6 @@ Trains ADDA on the three pairs, then draws problem 4 of the report.'
 for pair in "${pairs[@]}"; do
     set -- $pair
     has_domains "$1" "$2" || continue
-    train p4_adda "p4_$1-$2" --source "$1" --target "$2"
+    train_seeds p4_adda "p4_$1-$2" --source "$1" --target "$2"
 done
 draw p4_adda

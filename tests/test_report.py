@@ -11,7 +11,7 @@ import torch
 
 from common.latex import to_latex
 from common.plots import draw_scatter
-from common.report import Section, assemble
+from common.report import Section, about_seeds, assemble, find_run
 from tests.conftest import report
 
 
@@ -113,3 +113,23 @@ def test_the_latex_compiles(small_report, tmp_path):
                              "report.tex"], cwd=source, capture_output=True, text=True, errors="replace")
     assert result.returncode == 0, result.stdout[-2000:]
     assert "Overfull" not in result.stdout
+
+
+def finished_run(folder, accuracy):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "summary.json").write_text(json.dumps({"target_accuracy": accuracy}))
+    (folder / "metrics.csv").write_text("epoch\n1\n")
+
+
+def test_tables_show_the_spread_over_seeds(tmp_path):
+    finished_run(tmp_path / "p4_usps-mnistm", 0.70)
+    one = find_run(tmp_path / "p4_usps-mnistm")
+    assert one.percent("target_accuracy") == "70.00" and about_seeds([one, None]).startswith("One run each,")
+    for seed, accuracy in ((1, 0.72), (2, 0.74)):
+        finished_run(tmp_path / f"p4_usps-mnistm_seed{seed}", accuracy)
+    finished_run(tmp_path / "p4_usps-mnistm-other", 0.1)
+    three = find_run(tmp_path / "p4_usps-mnistm")
+    assert three.percent("target_accuracy") == "72.00 ± 2.00" and three.mean("target_accuracy") == pytest.approx(0.72)
+    assert about_seeds([three, None]).startswith("Mean ± sample standard deviation over 3 seeds,")
+    assert find_run(tmp_path / "p4_svhn-usps") is None
