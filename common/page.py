@@ -101,7 +101,7 @@ def _glance(sections):
 
 def _chart(title, shares, report):
     """Four bars as svg: `shares` (0 to 1, or None) by mode, with a tick where the `report` (likewise) has its number."""
-    left, right, top, line = 84, 248, 42, 26
+    left, right, top, line = 92, 252, 42, 26
     place = lambda share: left + (right - left) * share
     show = lambda share: "–" if share is None else f"{100 * share:.1f}"
     bottom = top + line * len(BARS)

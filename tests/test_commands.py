@@ -48,6 +48,7 @@ def test_help_of_scripts_fits_a_screen(script):
 
 def test_help_shows_groups_and_defaults(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", "--help"])
+    monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit):
         importlib.import_module("p1_vae.train").main()
     shown = capsys.readouterr().out
