@@ -1,0 +1,79 @@
+"""Tables of runs over seeds, and weights made ready to ship."""
+import csv
+import json
+import sys
+
+import pytest
+import torch
+
+from common import results, ship
+from common.cli import UserError
+from common.training import load_weights, save_weights
+from p4_adda.model import LeNetClassifier, LeNetEncoder2
+
+COMMAND = ["python3", "-m", "p4_adda.train", "--source", "usps", "--target", "mnistm", "--preset", "tuned"]
+
+
+def run_folder(folder, words, accuracy, labels):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({
+        "command": [*COMMAND, *words], "hardware": "CPU", "git_revision": "abc1234",
+        "settings": {"seed": 0, "preset": "tuned"}}))
+    (folder / "summary.json").write_text(json.dumps({
+        "target_accuracy": accuracy, "target_entropy": 0.25, "train_images": 100, "epochs": 3, "train_seconds": 90.0}))
+    rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+    (folder / "target_train.csv").write_text("image_name,label\n" + rows)
+
+
+def table(monkeypatch, *folders, out):
+    monkeypatch.setattr(sys, "argv", ["results", *map(str, folders), "--out", str(out)])
+    results.main()
+    with open(out, newline="") as file:
+        return {row["command"]: row for row in csv.DictReader(file)}
+
+
+def test_one_row_a_command_over_its_seeds(tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    run_folder(runs / "a", ["--seed", "0", "--run", "x y", "--resume"], 0.70, "1234")
+    run_folder(runs / "b", ["--data", "elsewhere", "--seed", "1", "--run", "z"], 0.72, "1235")
+    run_folder(runs / "c", ["--blend", "0", "--run", "w"], 0.5, "1234")
+    (runs / "unfinished").mkdir()
+    rows = table(monkeypatch, runs, out=tmp_path / "table.csv")
+    tuned = " ".join(COMMAND)
+    assert list(rows) == [tuned, f"{tuned} --blend 0"]
+    row = rows[tuned]
+    assert (row["metric"], row["seeds"], row["mean"]) == ("target_accuracy", "2", "0.7100")
+    assert float(row["standard_deviation"]) == pytest.approx(0.0141, abs=1e-4)
+    assert row["agreement_percent"] == "75.0" and row["minutes_each"] == "1.5"
+    alone = rows[f"{tuned} --blend 0"]
+    assert (alone["seeds"], alone["standard_deviation"], alone["agreement_percent"]) == ("1", "", "")
+
+
+def test_a_folder_without_runs_is_named(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=f"{tmp_path}: no finished run"):
+        table(monkeypatch, tmp_path, out=tmp_path / "table.csv")
+
+
+def test_shipped_weights_are_half_as_large_and_predict_alike(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run_folder(run, [], 0.7, "1")
+    torch.manual_seed(0)
+    encoder, classifier = LeNetEncoder2().eval(), LeNetClassifier()
+    save_weights(run / "weights.pt", {"target": "mnistm"}, target_encoder=encoder, classifier=classifier)
+    shipped = tmp_path / "weights" / "usps-mnistm.pt"
+    monkeypatch.setattr(sys, "argv", ["ship", str(run), str(shipped), "--data", "four images"])
+    ship.main()
+    assert shipped.stat().st_size < 0.6 * (run / "weights.pt").stat().st_size
+    other, head = LeNetEncoder2(), LeNetClassifier()
+    assert load_weights(shipped, target_encoder=other, classifier=head) == {"target": "mnistm"}
+    images = torch.rand(5, 3, 28, 28) * 2 - 1
+    assert other.fc1.weight.dtype == torch.float32
+    assert torch.allclose(head(other(images)), classifier(encoder(images)), atol=2e-3)
+    about = json.loads(shipped.with_suffix(".json").read_text())
+    assert about["data"] == "four images" and about["target_accuracy"] == 0.7 and about["git_revision"] == "abc1234"
+    assert about["command"] == " ".join(COMMAND) and (about["preset"], about["seed"]) == ("tuned", 0)
+
+
+def test_weights_too_large_for_half_precision_are_refused(tmp_path):
+    with pytest.raises(UserError, match="scale cannot be held in half precision"):
+        ship.halve({"scale": torch.tensor([1e6]), "count": torch.tensor(3)})
