@@ -13,6 +13,6 @@ for problem in ${only:-p}; do       # p1 stands for the folder p1_vae, and p for
     scripts+=("${found[@]}")
 done
 for script in "${scripts[@]}"; do
-    bash "$script" --data "$data" --preset "$preset" --runs "$runs" --out "$out" $quiet ${more[@]+"${more[@]}"}
+    run bash "$script" --data "$data" --preset "$preset" --runs "$runs" --out "$out" $quiet ${more[@]+"${more[@]}"}
 done
 "$PYTHON" -m common.report "$out" $tex $quiet
