@@ -116,10 +116,10 @@ def kills():
         seconds = time.perf_counter() - started
         total = len(result(f"{problem}_whole")[1])
         after = [0] * (total + 1)           # kills after so many epochs
-        unfinished = 0
+        killed = unfinished = 0
         with tqdm(total=KILLS, desc=problem, leave=False, disable=None) as bar:
-            while bar.n < KILLS:
-                run = f"{problem}_{bar.n}"
+            while killed < KILLS:
+                run = f"{problem}_{killed}"
                 process = train(problem, run)
                 process.join(moments.uniform(0, seconds))
                 if process.exitcode is not None:        # it was faster than the undisturbed run
@@ -136,6 +136,7 @@ def kills():
                 assert_same(run, f"{problem}_whole")
                 assert not list(folder.rglob(f"{PART}*")), f"{run} keeps unfinished files"
                 shutil.rmtree(run)
+                killed += 1
                 bar.update()
         print(f"  {problem}: {KILLS} of {KILLS} runs equal the undisturbed one ({seconds:.1f} s); killed after "
               f"0 … {total} epochs: {' '.join(map(str, after))} times, {unfinished} while writing a file", flush=True)
