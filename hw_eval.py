@@ -28,9 +28,9 @@ def read_labels(path):
                 except (TypeError, ValueError):
                     value = None
                 if value not in range(10):
-                    raise Unusable(f"{path}, line {reader.line_num}: the label of {name} is {label!r}; expected 0 to 9")
+                    raise Unusable(f"{path}, line {reader.line_num}: the label of {name!r} is {label!r}; expected 0 to 9")
                 if name in labels:
-                    raise Unusable(f"{path}, line {reader.line_num}: {name} is listed twice; remove one row")
+                    raise Unusable(f"{path}, line {reader.line_num}: {name!r} is listed twice; remove one row")
                 labels[name] = int(value)
     except FileNotFoundError:
         raise Unusable(f"{path} does not exist") from None
@@ -45,12 +45,13 @@ def main():
     parser = argparse.ArgumentParser(description="Print the accuracy of a prediction csv against the true labels.")
     parser.add_argument("prediction", type=Path, metavar="PRED.csv", help="columns image_name,label")
     parser.add_argument("truth", type=Path, metavar="TRUTH.csv", help="columns image_name,label")
+    parser.error = lambda message: parser.exit(2, f"error: {message}; see --help\n")
     args = parser.parse_args()
     try:
         prediction, truth = read_labels(args.prediction), read_labels(args.truth)
         missing = [name for name in truth if name not in prediction]
         if missing:
-            raise Unusable(f"{args.prediction} has no row for {missing[0]} and {len(missing) - 1} more of the "
+            raise Unusable(f"{args.prediction} has no row for {missing[0]!r} and {len(missing) - 1} more of the "
                            f"{len(truth)} images in {args.truth}")
     except Unusable as error:
         sys.exit(f"error: {error}")

@@ -13,7 +13,7 @@ for problem in ${only:-p}; do       # p1 stands for the folder p1_vae, and p for
     scripts+=("${found[@]}")
 done
 for script in "${scripts[@]}"; do
-    bash "$script" --data "$data" --preset "$preset" --runs "$runs" --out "$out" \
+    run bash "$script" --data "$data" --preset "$preset" --runs "$runs" --out "$out" \
         ${seeds:+--seeds $seeds} $quiet ${more[@]+"${more[@]}"}
 done
 "$PYTHON" -m common.report "$out" $tex $quiet

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from common.cli import UserError
+from common.data import IMAGE_FORMATS
 
 # no file of our datasets comes near these, so what is larger is a trap
 ENTRY_LIMIT = 64_000_000        # bytes of one entry, unpacked
@@ -90,13 +91,16 @@ class Archive:
 
     def image(self, name):
         """The PIL image in one file, decoded, of mode L (gray) or RGB."""
+        content = io.BytesIO(self.read(name))
         try:
-            with Image.open(io.BytesIO(self.read(name))) as image:
+            with Image.open(content, formats=IMAGE_FORMATS) as image:
                 if image.width * image.height > PIXEL_LIMIT:
                     raise UserError(f"{name} in {self.path} has {image.width}x{image.height} pixels, too many for our "
                                     "datasets")
                 return image.convert("L" if image.mode == "L" else "RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except UserError:
+            raise
+        except Exception:       # a damaged file can fail anywhere in the decoder, in any way
             raise UserError(f"{name} in {self.path} is not a readable image") from None
 
     def _is_asked_for(self, name, plain, size):

@@ -1,6 +1,7 @@
-"""What every command shares: flags, colours, one-line errors, exit codes, progress bars, threads, files written whole."""
+"""What every command shares: flags, colours, one-line errors, exit codes, progress bars, threads, locks, whole files."""
 import argparse
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -16,6 +17,12 @@ _quiet = False          # set by --quiet
 
 class UserError(Exception):
     """Something the user can mend. The message is one sentence: what is wrong, where, and what to do."""
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """The command line cannot be meant so: flags that are missing or contradict each other."""
+    exit_code = 2
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -31,7 +38,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An argument parser with the flag --quiet."""
+    """An argument parser with the flag --quiet, whose errors are one line like all others."""
 
     def __init__(self, **options):
         module = sys.modules["__main__"].__spec__       # None for a script that was not started with python3 -m
@@ -44,6 +51,9 @@ class CommandParser(argparse.ArgumentParser):
         _quiet = arguments.quiet
         del arguments.quiet
         return arguments
+
+    def error(self, message):
+        _leave("error:", "red", f"{message}; see --help", UsageError.exit_code)
 
 
 def say(text, colour=None):
@@ -61,19 +71,52 @@ def _coloured(text, colour, stream):
 
 
 def run_command(main, when_stopped="nothing was written"):
-    """Call `main()` as a program: exit 0 when done, 1 on a UserError, 130 when interrupted, no tracebacks.
+    """Call `main()` as a program: exit 0 when done, 1 on a UserError, 2 on wrong usage, 130 when interrupted, no tracebacks.
 
-    Wrong flags exit with 2 (argparse). SIGTERM is treated like Ctrl-C, so that a batch system's stop is a clean one.
-    `when_stopped` tells the interrupted user what is left of the work and how to go on.
+    SIGTERM is treated like Ctrl-C, so that a batch system's stop is a clean one. `when_stopped` tells the interrupted
+    user what is left of the work and how to go on.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.stdout.reconfigure(errors="backslashreplace")       # a file's name may hold bytes that no encoding knows
     try:
         main()
     except UserError as error:
-        sys.exit(f"{_coloured('error:', 'red', sys.stderr)} {error}")
+        _leave("error:", "red", str(error), error.exit_code)
+    except OSError as error:        # whatever else the system refuses: a full disk, a folder that went away
+        _leave("error:", "red", f"{error.filename or 'the system refuses'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
-        print(f"{_coloured('stopped:', 'yellow', sys.stderr)} {when_stopped}", file=sys.stderr)
-        sys.exit(130)
+        _leave("stopped:", "yellow", when_stopped, 130)
+    except (MemoryError, RuntimeError) as error:
+        # torch has no error of its own for a CPU's memory; "allocate" is in its words for every device
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        _leave("error:", "red", "out of memory; try a smaller --batch-size or --limit", 1)
+
+
+def _leave(kind, colour, message, code):
+    print(_coloured(kind, colour, sys.stderr), one_line(message), file=sys.stderr)
+    sys.exit(code)
+
+
+def one_line(text):
+    """`text` with its line breaks and control characters, which names of files may hold, as escapes like \\n."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def lock(path, message):
+    """Lock the file `path`, made if it is missing, until the returned file is closed or this process ends, however it ends.
+
+    Raises UserError with `message` if another process holds the lock, OSError if the file cannot be made.
+    """
+    file = open(path, "a")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise UserError(message) from None
+    except OSError:
+        pass        # some network disks have no locks
+    return file
 
 
 def progress(iterable, description, unit="batch", total=None):
@@ -115,17 +158,23 @@ def duration(seconds):
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+PART = ".part-"      # how the names of unfinished files begin
+
+
 @contextlib.contextmanager
 def written_whole(path):
     """Give a temporary path beside `path`; on success it is renamed to `path`, on failure removed.
 
-    Raises UserError if the folder of `path` is missing or cannot be written to.
+    Raises UserError if `path` is something else than a plain file (a folder, a link, a device), or if its folder is
+    missing, full or cannot be written to.
     """
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the name of a file to write")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} is a link or a device; give the name of a plain file to write")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART, suffix=path.suffix)
     except FileNotFoundError:
         raise UserError(f"the folder {path.parent} does not exist; make it first or write elsewhere") from None
     except OSError as error:
@@ -140,6 +189,6 @@ def written_whole(path):
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+        raise UserError(f"cannot write {path}: {error.strerror or error}; make room, or write elsewhere") from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,7 +10,12 @@ name, size and time, so that a changed file is noticed; where ROOT cannot be wri
 """
 import csv
 import hashlib
+import itertools
 import os
+import stat
+import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from common.cli import UserError, in_threads
+from common.cli import UserError, in_threads, progress, written_whole
 
 DOMAINS = ("usps", "mnistm", "svhn")
 SPLITS = ("train", "test")
@@ -27,7 +32,12 @@ ATTRIBUTES = ("Bangs", "Big_Lips", "Black_Hair", "Blond_Hair", "Brown_Hair", "He
 DIGIT_SIZE = 28
 FACE_SIZE = 64
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP")      # no others, whatever a file's name says: some would start other programs
 SAMPLE_MARK = "SAMPLE_DATA.txt"        # common/sample_data.py leaves this file in the folder it writes
+
+
+# Pillow warns of an image of more than 89 million pixels and refuses one of twice as many; here both are refused
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 class Digits(NamedTuple):
@@ -91,32 +101,42 @@ def is_sample_data(root):
 def list_images(folder):
     """The image files of a folder (png, jpg, jpeg, bmp in any case), sorted by name, hidden ones left out.
 
-    Returns a list of Path. Raises UserError if the folder is missing or holds no image.
+    Returns a list of Path. Raises UserError if the folder is missing or holds no image, or for a link to nowhere.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder that holds the images")
-    try:
-        files = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-    except OSError as error:
-        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
-    names = sorted(name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
+    names = sorted(name for name in _files(folder) if _is_image_name(name))
     if not names:
         raise UserError(f"{folder} holds no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
     return [folder / name for name in names]
 
 
+def _files(folder):
+    """The plain files of a folder, links to files among them, as {name: os.stat_result}."""
+    try:
+        found = {entry.name: entry.stat() for entry in os.scandir(folder)}
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or folder}: {error.strerror}") from None
+    return {name: status for name, status in found.items() if stat.S_ISREG(status.st_mode)}
+
+
+def _is_image_name(name):
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+
+
 def read_image(path, size, resize=True):
     """Decode one image of any mode and size.
 
-    Returns uint8 [size, size, 3]: gray and palette images become RGB, 16-bit ones are scaled to 8 bits, an alpha
-    channel is dropped, other sizes are resized bilinearly. Raises UserError if the file is no readable image or, without
-    `resize`, of another size.
+    Returns uint8 [size, size, 3]: gray, palette and CMYK images become RGB, 16-bit ones are scaled to 8 bits, an alpha
+    channel is dropped, of an animation the first picture counts, other sizes are resized bilinearly. Raises UserError if
+    the file is no readable png, jpg or bmp image, has more than 89 million pixels or, without `resize`, another size.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
             if not resize and image.size != (size, size):
                 raise UserError(f"{path} has {image.width}x{image.height} pixels; expected {size}x{size}")
+            image.info.pop("transparency", None)        # Pillow warns where it cannot keep a palette's
             if image.mode.startswith("I"):
                 # 16-bit gray; PIL's own conversion would clip at 255 instead of scaling
                 image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
@@ -124,8 +144,12 @@ def read_image(path, size, resize=True):
             if image.size != (size, size):
                 image = image.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a readable image"
+    except UserError:
+        raise
+    except Exception as error:      # a damaged file can fail anywhere in the decoder, in any way
+        reason = getattr(error, "strerror", None) or "not a readable png, jpg or bmp image"
+        if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+            reason = f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels"
         raise UserError(f"cannot read the image {path}: {reason}; replace or remove the file") from None
 
 
@@ -138,6 +162,25 @@ def read_images(paths, size, description="decoding", resize=True):
 
     in_threads(read, len(paths), description)
     return torch.from_numpy(images)
+
+
+def stream_images(paths, size, description, block=128):
+    """As `read_images`, but yields uint8 [`block` or fewer, 3, size, size], so that few images are in memory at once."""
+    def read(start):
+        return np.stack([read_image(path, size).transpose(2, 0, 1) for path in paths[start:start + block]])
+
+    starts = iter(range(0, len(paths), block))
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress(range(len(paths)), description, "image") as bar:
+        ahead = deque(pool.submit(read, start) for start in itertools.islice(starts, os.cpu_count()))
+        try:
+            while ahead:
+                images = ahead.popleft().result()
+                ahead.extend(pool.submit(read, start) for start in itertools.islice(starts, 1))
+                yield torch.from_numpy(images)
+                bar.update(len(images))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def parse_csv(file, path, header, limit=None):
@@ -196,19 +239,16 @@ def _number(text):
 def _load_images(root, csv_path, names, size, kind, limit):
     """The named images of the split beside `csv_path`, from the cache where it is fresh: uint8 [N, 3, size, size]."""
     folder = csv_path.with_suffix("")
-    try:
-        files = {entry.name: entry.stat() for entry in os.scandir(folder)}
-    except OSError as error:
-        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
+    files = _files(folder)
     digest = hashlib.sha256(csv_path.read_bytes())
     for name in names:
         if name not in files:
-            raise UserError(f"{folder / name} does not exist, but {csv_path} lists it")
+            raise UserError(f"{folder / name} is no file, but {csv_path} lists it")
         digest.update(f"{name} {files[name].st_size} {files[name].st_mtime_ns}\n".encode())
     if limit is None:
         listed = set(names)
         for name in sorted(files):
-            if name.lower().endswith(IMAGE_SUFFIXES) and name not in listed and not name.startswith("."):
+            if _is_image_name(name) and name not in listed:
                 raise UserError(f"{csv_path} has no row for {folder / name}; add one or remove the image")
 
     cache = Path(root) / ".cache"
@@ -217,21 +257,20 @@ def _load_images(root, csv_path, names, size, kind, limit):
     if cached.is_file():
         try:
             # a private (copy-on-write) map: pages are read when touched, the file is never changed
-            return torch.from_numpy(np.load(cached, mmap_mode="c"))
-        except (OSError, ValueError):
+            images = torch.from_numpy(np.load(cached, mmap_mode="c"))
+            if images.shape == (len(names), 3, size, size) and images.dtype == torch.uint8:
+                return images
+        except (OSError, EOFError, TypeError, ValueError):
             pass    # a damaged cache file is made again below
     images = read_images([folder / name for name in names], size, f"decoding {kind}", resize=False)
+    if cache.is_symlink():
+        return images       # nothing is written outside ROOT
     try:
         cache.mkdir(exist_ok=True)
         for stale in cache.glob(f"{prefix}*.npy"):
             stale.unlink(missing_ok=True)
-        part = cache / f"{cached.name}.{os.getpid()}.part"
-        try:
-            with open(part, "wb") as file:
-                np.save(file, images.numpy())
-            part.replace(cached)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError:
+        with written_whole(cached) as part:
+            np.save(part, images.numpy())
+    except (OSError, UserError):
         pass        # a read-only or full disk costs the next start some time, nothing else
     return images

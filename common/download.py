@@ -15,7 +15,6 @@ Sources, with the addresses and checksums that torchvision maintains where it ha
 import contextlib
 import csv
 import errno
-import fcntl
 import gzip
 import hashlib
 import http.client
@@ -39,7 +38,7 @@ from torchvision.datasets import MNIST, SVHN, USPS, CelebA
 from tqdm import tqdm
 
 from common.archive import Archive
-from common.cli import CommandParser, UserError, in_threads, run_command, say
+from common.cli import CommandParser, UserError, in_threads, lock, one_line, run_command, say
 from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, SPLITS, is_sample_data, list_images, parse_csv
 
 ATTEMPTS = 5                # connections for one file and address; each goes on where the last one broke off
@@ -96,7 +95,7 @@ def main(arguments=None):
             try:
                 provide(name, args.data, downloads, mirror, args.mnistm, args.archive)
             except UserError as error:
-                print(f"error: {name}: {error}", file=sys.stderr, flush=True)
+                print(one_line(f"error: {name}: {error}"), file=sys.stderr, flush=True)
                 failed.append(name)
     print_table(args.data, args.only)
     if failed:
@@ -110,16 +109,10 @@ def working_folder(data):
     downloads = data / ".download"
     try:
         downloads.mkdir(parents=True, exist_ok=True)
-        (downloads / ".lock").touch()
+        held = lock(downloads / ".lock", f"another download into {data} is running; wait for it or stop it")
     except OSError as error:
         raise UserError(f"cannot write to {data}: {error.strerror}; choose another folder with --data") from None
-    with open(downloads / ".lock") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another download into {data} is running; wait for it or stop it") from None
-        except OSError:
-            pass        # some network disks have no locks
+    with held:
         for leftover in data.glob(".building-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield downloads

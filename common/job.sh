@@ -44,8 +44,18 @@ fi
 [ -d "$data" ] || fail "--data $data is not a folder; bash hw_download.sh makes one"
 preset=${preset:-report} runs=${runs:-runs/${preset:-report}}
 
+# Commands run in the background, because bash hears a signal only after a foreground command has ended
+command=''
+trap '[ -z "$command" ] || { kill -TERM "$command"; wait "$command"; }; exit 130' INT TERM
+
+run() {  # run COMMAND…: runs it; Ctrl-C and SIGTERM reach it
+    "$@" & command=$!
+    wait "$command"
+    command=''
+}
+
 train() {  # train PACKAGE RUN_NAME FLAG…: trains unless that run is finished, goes on with it if it was stopped
-    "$PYTHON" -m "$1.train" --data "$data" --preset "$preset" --run "$runs/$2" --resume $quiet "${@:3}" \
+    run "$PYTHON" -m "$1.train" --data "$data" --preset "$preset" --run "$runs/$2" --resume $quiet "${@:3}" \
         ${more[@]+"${more[@]}"}
 }
 
@@ -58,7 +68,7 @@ train_seeds() {  # train_seeds PACKAGE RUN_NAME FLAG…: as train, for each seed
 }
 
 draw() {  # draw PACKAGE
-    "$PYTHON" -m "$1.figures" --runs "$runs" --out "$out" $quiet
+    run "$PYTHON" -m "$1.figures" --runs "$runs" --out "$out" $quiet
 }
 
 has_domains() {  # has_domains DOMAIN…: whether the data has them; says so where it does not

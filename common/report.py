@@ -107,7 +107,8 @@ class FinishedRun:
 
     def __init__(self, folder):
         self.folder = folder
-        self.config, self.summary = read_json(folder / "config.json"), read_json(folder / "summary.json")
+        self.config = read_json(folder / "config.json", "settings", "sample_data", "hardware", "versions", "git_revision")
+        self.summary = read_json(folder / "summary.json", "train_seconds")
         with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
             self.rows = list(csv.DictReader(file))
         others = sorted(folder.parent.glob(f"{folder.name}_seed*/summary.json"))
@@ -182,7 +183,8 @@ def assemble(out, tex=False):
 
     Raises UserError if none is, or a figure is missing.
     """
-    sections = {path.stem: read_json(path) for path in sorted((out / "sections").glob("*.json"))}
+    sections = {path.stem: read_json(path, "title", "sample_data", "runs", "blocks", "headlines", "results")
+                for path in sorted((out / "sections").glob("*.json"))}
     if not sections:
         raise UserError(f"{out / 'sections'} holds no section; run bash hw_report.sh, or one problem's run.sh, first")
     write_json(out / "results.json", {

@@ -7,11 +7,14 @@ A run folder holds everything of a run:
     samples/         image grids, where the problem draws them
     tensorboard/     the same rows as event files, with --tensorboard
     checkpoint.pt    what --resume needs: the state after the last finished epoch
+    checkpoint_before.pt    the same of the epoch before, used where checkpoint.pt is damaged
+    .lock            held while a process trains into the folder
     weights.pt       what inference and figures need, written at the end
     summary.json     test metrics and cost, written last: a run that has one is finished
 """
 import argparse
 import csv
+import io
 import json
 import math
 import platform
@@ -19,19 +22,35 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch.nn import functional as F
 
-from common.cli import CommandParser, UserError, duration, progress, say, written_whole
+from common.cli import (
+    PART,
+    CommandParser,
+    UsageError,
+    UserError,
+    duration,
+    lock,
+    one_line,
+    progress,
+    say,
+    written_whole,
+)
 from common.data import is_sample_data
 
 PRESETS = ("report", "tuned", "sample")
 YES_NO = {"True": "yes", "False": "no"}
 OF_THIS_CALL = ("run", "resume", "tensorboard")        # flags that say nothing of what is trained
 WHEN_STOPPED = "the finished epochs are saved; the same command with --resume goes on from there"
+GENERAL = dict(preset="report", data="hw3_data", limit=None, seed=0, device="auto", precision="auto")
+CHECK_EVERY = 50        # steps on a GPU between two looks at the losses, each of which makes the host wait for the device
+MOST = 10**9            # for whole numbers on the command line
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------
@@ -40,12 +59,12 @@ def read_settings(problem, description, table, flags=()):
     """Read a training script's command line.
 
     Args: `problem`, the name of the script's package; `table`, a row for each hyper-parameter: (name, value in preset
-    report, in tuned, in sample, help with unit and source), with the choices as a sixth entry where it has some; what
-    follows a semicolon in the help is for readers of the table. `flags`, further settings that must be given, as (name,
-    choices, help).
+    report, in tuned, in sample, help with unit and source), with its choices, or a number's bounds, as a sixth entry
+    where it has some; what follows a semicolon in the help is for readers of the table. `flags`, further settings that
+    must be given, as (name, choices, help).
     Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume` and `tensorboard` (bool);
     device and precision are resolved.
-    With --resume on a run that was started, that run's settings hold. Raises UserError if a flag contradicts them.
+    With --resume on a run that was started, that run's settings hold. Raises UsageError if a flag contradicts them.
     """
     given = vars(_parser(problem, description, table, flags).parse_args())
     given = {name: value for name, value in given.items() if value is not None}
@@ -55,23 +74,23 @@ def read_settings(problem, description, table, flags=()):
         given["data"] = str(Path(given["data"]).resolve())
 
     if resume and (run / "config.json").is_file():
-        settings = read_json(run / "config.json")["settings"]
-        if unknown := [row[0] for row in table if row[0] not in settings]:
+        settings = read_json(run / "config.json", "settings")["settings"]
+        names = [*GENERAL, *(name for name, *_ in (*flags, *table))]
+        if unknown := [name for name in names if name not in settings]:
             raise UserError(f"--resume: {run} is of a version that did not know {', '.join(unknown)}; choose another --run, or "
                             "remove that folder")
         for name, value in given.items():
             # a run may move to another device; anything else would make it another run
             if name != "device" and settings[name] != value:
-                raise UserError(f"--resume: {run} was started with {name} = {settings[name]}, not {value}; leave that flag "
+                raise UsageError(f"--resume: {run} was started with {name} = {settings[name]}, not {value}; leave that flag "
                                 "out, or choose another --run")
         settings["device"] = given.get("device", settings["device"])
     else:
         missing = [f"--{name}" for name, *_ in flags if name not in given]
         if missing:
-            raise UserError(f"{', '.join(missing)} must be given; see --help")
+            raise UsageError(f"{', '.join(missing)} must be given; see --help")
         column = 1 + PRESETS.index(given.get("preset", "report"))
-        settings = dict(preset="report", data=str(Path("hw3_data").resolve()), limit=None, seed=0, device="auto",
-                        precision="auto")
+        settings = GENERAL | {"data": str(Path("hw3_data").resolve())}
         settings |= {row[0]: row[column] for row in table} | given
     device = pick_device(settings["device"])
     settings |= {"problem": problem, "device": str(device), "precision": pick_precision(device, settings["precision"])}
@@ -98,25 +117,26 @@ def _parser(problem, description, table, flags):
     group.add_argument("--limit", type=_number(int, 1), metavar="N",
                        help="only the first N images of each split (default: all)")
     group = parser.add_argument_group(f"hyper-parameters [value in preset {'|'.join(PRESETS)}]")
-    for name, *values, text, choices in (row if len(row) == 6 else (*row, None) for row in table):
+    for name, *values, text, allowed in (row if len(row) == 6 else (*row, None) for row in table):
         flag = f"--{name.replace('_', '-')}"
         text = f"{text.split(';')[0]} [{'|'.join(YES_NO.get(str(value), str(value)) for value in values)}]"
         if isinstance(values[0], bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
-        elif choices:
-            group.add_argument(flag, choices=choices, help=text, metavar="NAME")
+        elif isinstance(values[0], str):
+            group.add_argument(flag, choices=allowed, help=text, metavar="NAME")
+        elif isinstance(values[0], int):
+            group.add_argument(flag, type=_number(int, 1), help=text, metavar="N")
         else:
-            least = 1 if isinstance(values[0], int) else 0
-            group.add_argument(flag, type=_number(type(values[0]), least), help=text,
-                               metavar="N" if isinstance(values[0], int) else "X")
+            group.add_argument(flag, type=_number(float, *allowed or (0, math.inf)), help=text, metavar="X")
     return parser
 
 
-def _number(kind, least):
+def _number(kind, least, most=MOST):
     def convert(text):
         value = kind(text)
-        if not least <= value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text} is not a number from {least} up")
+        if not least <= value <= most or value == math.inf:
+            bounds = f"from {least} up" if most == math.inf else f"from {least} to {most:,}"
+            raise argparse.ArgumentTypeError(f"{text} is not a number {bounds}")
         return value
     convert.__name__ = kind.__name__      # argparse names the type in its own message
     return convert
@@ -178,18 +198,39 @@ def make_schedule(optimizer, kind, steps):
 
 
 class Averages:
-    """Means of losses over an epoch. They stay on the device: reading each would make the host wait for each step."""
+    """Means of losses over an epoch. They wait on the device: reading each would make the host wait for each step."""
 
     def __init__(self):
-        self.sums, self.count = {}, 0
+        self.sums, self.count, self._names, self._unread = {}, 0, (), []
 
     def add(self, **values):
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value.detach()
-        self.count += 1
+        """Add the losses of one step, tensors of no dimension; the same names each time."""
+        self._names = tuple(values)
+        self._unread.append(torch.stack([value.detach() for value in values.values()]))
+
+    def read(self):
+        """Fetch what was added since the last call: a dict of floats for each step. The host waits for the device."""
+        rows = torch.stack(self._unread).tolist() if self._unread else []
+        steps = [dict(zip(self._names, row)) for row in rows]
+        for step in steps:
+            for name, value in step.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += len(steps)
+        self._unread = []
+        return steps
 
     def means(self):
-        return {name: (total / self.count).item() for name, total in self.sums.items()}
+        self.read()
+        return {name: total / self.count for name, total in self.sums.items()}
+
+
+def binary_cross_entropy(probabilities, targets):
+    """F.binary_cross_entropy, but NaN gives a NaN loss, for which the run stops with a reason, rather than an assertion.
+
+    On CUDA that assertion would also take the whole process with it.
+    """
+    not_a_number = 0 * probabilities.sum()      # or 0
+    return F.binary_cross_entropy(probabilities.nan_to_num(), targets) + not_a_number
 
 
 # ---- run folder ------------------------------------------------------------------------------------------------------
@@ -198,9 +239,10 @@ class Run:
     """The folder of one run.
 
     Args: the `settings` of read_settings; `epochs` in all; `parts`, by name, everything with a state_dict that training
-    changes (models, optimizers, schedulers). With `resume`, parts and random state become those of the checkpoint.
-    Raises UserError if the folder holds a run but `resume` is off, cannot be written, or its checkpoint is unreadable, or
-    if --tensorboard was given but that package is not there.
+    changes (models, optimizers, schedulers). With `resume`, parts and random state become those of the checkpoint, or of
+    the one before where that is damaged. Raises UserError if the folder holds a run but `resume` is off, if another
+    process trains into it, if it cannot be written, if both its checkpoints are unreadable, or if --tensorboard was given
+    but that package is not there.
 
     `epoch` counts the epochs done; `finished` says that there is nothing left to do.
     """
@@ -210,21 +252,30 @@ class Run:
         self.device = torch.device(settings["device"])
         self.epoch, self.seconds, self.rows = 0, 0.0, []
         self.finished = (self.folder / "summary.json").is_file()
-        checkpoint = self.folder / "checkpoint.pt"
-        if (self.finished or checkpoint.is_file()) and not settings["resume"]:
+        self.checkpoints = [self.folder / name for name in ("checkpoint.pt", "checkpoint_before.pt")]
+        started = any(path.is_file() for path in self.checkpoints)
+        if (self.finished or started) and not settings["resume"]:
             raise UserError(f"{self.folder} already holds a run; add --resume to go on with it, or choose another --run")
         if self.finished:
             say(f"{self.folder}: finished already, nothing to do")
             return
         summary_writer = _find_tensorboard() if settings["tensorboard"] else None
         try:
-            (self.folder / "samples").mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if link := next((path for path in self.folder.iterdir() if path.is_symlink()), None):
+                raise UserError(f"{link} is a link; a run writes into its own folder only, so choose another --run")
+            (self.folder / "samples").mkdir(exist_ok=True)
+            self.lock = lock(self.folder / ".lock", f"another process trains into {self.folder}; wait for it or stop it, "
+                                                    "or choose another --run")
+            for leftover in self.folder.rglob(f"{PART}*"):      # of a process that was killed
+                leftover.unlink()
         except OSError as error:
-            raise UserError(f"cannot make the folder {self.folder}: {error.strerror}; choose another --run") from None
+            raise UserError(f"cannot write to the folder {self.folder}: {error.strerror}; choose another --run") from None
         torch.manual_seed(settings["seed"])
-        if checkpoint.is_file():
-            self._restore(checkpoint)
+        if started:
+            self._restore()
         else:
+
             write_json(self.folder / "config.json", describe_run(settings) | {"epochs": epochs})
         self._write_metrics()
         self._events = None
@@ -235,45 +286,72 @@ class Run:
             for row in self.rows:
                 self._write_events(row)
 
-    def _restore(self, path):
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            for name, part in self.parts.items():
-                part.load_state_dict(state["parts"][name])
-            torch.set_rng_state(state["random_cpu"])
-            if self.device.type == "cuda" and state["random_cuda"] is not None:
-                torch.cuda.set_rng_state(state["random_cuda"], self.device)
-            self.epoch, self.seconds, self.rows = state["epoch"], state["seconds"], state["rows"]
-        except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
-            raise UserError(f"cannot go on from {path} ({_reason(error)}); remove {self.folder} and start again") from None
+    def _restore(self):
+        damaged = {}
+        for path in filter(Path.is_file, self.checkpoints):
+            try:
+                state = _load(path)
+                for name, part in self.parts.items():
+                    part.load_state_dict(state["parts"][name])
+                torch.set_rng_state(state["random_cpu"])
+                if self.device.type == "cuda" and state["random_cuda"] is not None:
+                    torch.cuda.set_rng_state(state["random_cuda"], self.device)
+                self.epoch, self.seconds, self.rows = state["epoch"], state["seconds"], state["rows"]
+                break
+            except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
+                damaged[path] = _reason(error)
+        else:
+            path, reason = damaged.popitem()
+            raise UserError(f"cannot go on from {path} ({reason}); remove {self.folder} and start again")
+        for path, reason in damaged.items():
+            print(one_line(f"warning: {path} is damaged ({reason}); going on from the one before"), file=sys.stderr)
+            path.unlink()       # so that it never takes the place of the good one
         say(f"{self.folder}: going on after epoch {self.epoch} of {self.epochs}")
 
     def batches(self, indices, averages):
-        """Iterate over the batches of one epoch behind a progress bar that shows the losses so far."""
+        """Iterate over the batches of one epoch behind a progress bar that shows the losses so far.
+
+        Raises UserError soon after a loss is no finite number: at once on a CPU, within CHECK_EVERY steps on a GPU.
+        """
         self._epoch_started = time.perf_counter()
         bar = progress(indices, f"{self.folder.name} {self.epoch + 1}/{self.epochs}")
+        check_every = CHECK_EVERY if self.device.type == "cuda" else 1
         shown = 0.0
-        for batch in bar:
+        for number, batch in enumerate(bar, start=1):
             yield batch
-            if not bar.disable and time.perf_counter() - shown > 1:     # each look makes the host wait for the device
+            if number % check_every == 0 or number == len(indices):
+                self._check(averages)
+            if not bar.disable and time.perf_counter() - shown > 1:
+                self._check(averages)
                 bar.set_postfix({name: f"{value:.3g}" for name, value in averages.means().items()}, refresh=False)
                 shown = time.perf_counter()
 
+    def _check(self, averages):
+        steps = averages.read()
+        for number, losses in enumerate(steps, start=averages.count - len(steps) + 1):
+            self._demand_finite(f"step {number} of epoch {self.epoch + 1}", losses)
+
+    def _demand_finite(self, where, values):
+        if not all(map(math.isfinite, values.values())):
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            raise UserError(f"{self.folder}: not all losses are finite at {where}: {shown}; the epochs before are saved, try "
+                            "a smaller --lr or --precision float32 in a new run")
+
     def end_epoch(self, **metrics):
-        """Count the epoch; write its row to metrics.csv, and the checkpoint."""
-        for name, value in metrics.items():
-            if not math.isfinite(value):
-                raise UserError(f"{self.folder}: {name} became {value} in epoch {self.epoch + 1}; the epochs before are "
-                                "saved, try a smaller --lr or --precision float32 in a new run")
+        """Count the epoch; write its row to metrics.csv, and the checkpoint.
+
+        Raises UserError, with the checkpoints left as they were, if a metric or anything in the parts is not finite.
+        """
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        where = f"the end of epoch {self.epoch + 1}"
+        self._demand_finite(where, metrics | {f"weights of {name}": math.nan for name in parts if not _is_finite(parts[name])})
         self.epoch += 1
         self.seconds += time.perf_counter() - self._epoch_started
         self.rows.append({"epoch": self.epoch} | metrics | {"seconds": round(self.seconds, 1)})
         cuda = self.device.type == "cuda"
-        with written_whole(self.folder / "checkpoint.pt") as file:
-            torch.save(dict(
-                epoch=self.epoch, seconds=self.seconds, rows=self.rows, random_cpu=torch.get_rng_state(),
-                random_cuda=torch.cuda.get_rng_state(self.device) if cuda else None,
-                parts={name: part.state_dict() for name, part in self.parts.items()}), file)
+        save_file(self.checkpoints[0], dict(
+            epoch=self.epoch, seconds=self.seconds, rows=self.rows, parts=parts, random_cpu=torch.get_rng_state(),
+            random_cuda=torch.cuda.get_rng_state(self.device) if cuda else None), before=self.checkpoints[1])
         self._write_metrics()
         if self._events:
             self._write_events(self.rows[-1])
@@ -304,6 +382,7 @@ class Run:
         memory = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else None
         write_json(self.folder / "summary.json", metrics | dict(
             epochs=self.epoch, train_seconds=round(self.seconds, 1), gpu_peak_mib=memory and round(memory)))
+        self.lock.close()
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, float))
         say(f"{self.folder}: done in {duration(self.seconds)}, {shown}; weights.pt, metrics.csv and summary.json are there",
             "green")
@@ -316,6 +395,15 @@ def _find_tensorboard():
         raise UserError("--tensorboard needs the package tensorboard; python3 -m pip install tensorboard, or leave that flag "
                         "out") from None
     return SummaryWriter
+
+
+def _is_finite(state):
+    """Whether all tensors in a state_dict (dicts and lists of anything) are without NaN and infinity."""
+    if isinstance(state, torch.Tensor):
+        return bool(state.isfinite().all())
+    if isinstance(state, dict):
+        return all(map(_is_finite, state.values()))
+    return not isinstance(state, (list, tuple)) or all(map(_is_finite, state))
 
 
 def describe_run(settings):
@@ -344,12 +432,15 @@ def git_revision():
     return revision.strip() + ("+" if changes else "")
 
 
-def read_json(path):
-    """Parse a json file of a run. Raises UserError if it is missing or damaged."""
+def read_json(path, *names):
+    """Parse a json file of a run. Raises UserError if it is missing, damaged, or lacks one of `names`."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
+    if not isinstance(content, dict) or not content.keys() >= set(names):
+        raise UserError(f"{path} is damaged: expected a json object with {', '.join(names)}")
+    return content
 
 
 def write_json(path, content):
@@ -360,23 +451,57 @@ def write_json(path, content):
 
 # ---- weights ---------------------------------------------------------------------------------------------------------
 
+def save_file(path, content, before=None):
+    """torch.save, whole or not at all. With `before`, the file that was at `path` is kept there."""
+    buffer = io.BytesIO()       # torch.save would tell a full disk from no other fault
+    torch.save(content, buffer)
+    with written_whole(path) as part:
+        part.write_bytes(buffer.getbuffer())
+        if before and path.is_file():
+            path.replace(before)
+
+
+def load_file(path):
+    """The content of a file of torch.save, on the CPU. Raises UserError if it is missing, damaged or holds code."""
+    try:
+        return _load(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
+        raise UserError(f"{path} is damaged, or no file of PyTorch ({_reason(error)})") from None
+
+
+def _load(path):
+    """As load_file, with the exception as it comes.
+
+    Nothing but tensors and plain values is unpickled. torch.save writes a zip archive, which has a checksum (CRC-32) for
+    each of its entries, but torch.load does not look at them.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed, which torch.save never does")
+        if name := archive.testzip():
+            raise ValueError(f"the checksum of {name} is wrong")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def save_weights(path, meta, **modules):
     """Save the state of `modules` by name and `meta` (plain values: what inference must know) in one file."""
-    with written_whole(path) as file:
-        torch.save({"meta": meta, "modules": {name: module.state_dict() for name, module in modules.items()}}, file)
+    save_file(path, {"meta": meta, "modules": {name: module.state_dict() for name, module in modules.items()}})
 
 
-def load_weights(path, **modules):
-    """Load a file of save_weights into `modules`, set them to eval mode and return its meta.
+def load_weights(path, *names, **modules):
+    """Load a file of save_weights into `modules`, set them to eval mode and return its meta, which must have `names`.
 
-    Nothing but tensors and plain values is unpickled. Raises UserError if the file is missing, damaged or another
-    model's.
+    Raises UserError if the file is missing, damaged (by its checksums) or another model's, or holds code.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _load(path)
         for name, module in modules.items():
             module.load_state_dict(state["modules"][name])
             module.eval()
+        if missing := set(names) - state["meta"].keys():
+            raise ValueError(f"it does not say its {', '.join(sorted(missing))}")
         return state["meta"]
     except FileNotFoundError:
         raise UserError(f"the weights {path} do not exist") from None

@@ -12,8 +12,8 @@ from common.augment import (
     normalise,
     to_float,
 )
-from common.cli import CommandParser, UserError, progress, say, written_whole
-from common.data import DIGIT_SIZE, DOMAINS, list_images, read_images
+from common.cli import CommandParser, UsageError, UserError, progress, say, written_whole
+from common.data import DIGIT_SIZE, DOMAINS, list_images, stream_images
 
 # (source, target), in the report's order
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
@@ -27,7 +27,8 @@ REPORT = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.1007,
 # rows of a settings table, for both methods: (name, report, tuned, sample, help); the report only normalises
 AUGMENTATION = (
     ("rotation",    0.0,  15.0,   0.0, "random rotation of training digits, up to ± degrees"),
-    ("shrink",      0.0,   0.4,   0.2, "random shrinking of training digits in width and height, by up to this share"),
+    ("shrink",      0.0,   0.4,   0.2, "random shrinking of training digits in width and height, by up to this share",
+                                       (0, 0.9)),
     ("enlarge",     0.0,   0.1,   0.2, "random enlarging of them, likewise"),
     ("shift",       0.0,   0.1,   0.0, "random shift of training digits, up to ± this share of the image"),
     ("inversion", False,  True, False, "make half of the training digits negatives"),
@@ -99,19 +100,18 @@ class PseudoLabels(nn.Module):
 
 
 @torch.no_grad()
-def probabilities(network, images, device, batch_size=256):
+def probabilities(network, batches, device):
     """The probability of each digit for each image: float32 [N, 10] on the CPU.
 
-    `images` uint8 [N, 3, 28, 28] on any device; `network` maps float [N, 3, 28, 28] in [-1, 1] to logits [N, 10] and is
-    in eval mode.
+    `batches` yields the images, uint8 [B, 3, 28, 28] on any device; `network` maps float [B, 3, 28, 28] in [-1, 1] to
+    logits [B, 10] and is in eval mode.
     """
-    return torch.cat([network(normalise(to_float(batch.to(device)))).softmax(dim=1).cpu()
-                      for batch in progress(images.split(batch_size), "predicting")])
+    return torch.cat([network(normalise(to_float(batch.to(device)))).softmax(dim=1).cpu() for batch in batches])
 
 
-def predict(network, images, device):
-    """The most probable digit of each image, as `probabilities`: int64 [N] on the CPU."""
-    return probabilities(network, images, device).argmax(dim=1)
+def predict(network, images, device, batch_size=256):
+    """The most probable digit of each of the images uint8 [N, 3, 28, 28], as `probabilities`: int64 [N] on the CPU."""
+    return probabilities(network, progress(images.split(batch_size), "predicting"), device).argmax(dim=1)
 
 
 def accuracy(network, digits, device):
@@ -126,7 +126,7 @@ def label_target_train(network, target, device, folder):
     least one is wrong, so their agreement helps to choose settings without target labels (Jiang et al. 2022, "Assessing
     generalization of SGD via disagreement"). Returns the mean entropy of the predictions in nats, 0 to 2.30.
     """
-    shares = probabilities(network, target.images, device)
+    shares = probabilities(network, progress(target.images.split(256), "predicting"), device)
     with written_whole(folder / "target_train.csv") as part:
         write_labels(part, target.names, shares.argmax(dim=1))
     return torch.distributions.Categorical(shares).entropy().mean().item()
@@ -159,6 +159,12 @@ def read_grader_arguments(script, description):
     return parser.parse_args()
 
 
+def check_pair(settings):
+    """Raises UsageError unless source and target are two domains."""
+    if settings["source"] == settings["target"]:
+        raise UsageError(f"--source and --target are both {settings['source']}; give two domains")
+
+
 def check_target(meta, target, path):
     """Raises UserError if the weights at `path`, whose meta this is, were not trained for that target."""
     if meta["target"] != target:
@@ -172,6 +178,6 @@ def label_folder(network, folder, output, device):
     """
     paths = list_images(folder)
     with written_whole(output) as part:       # first, so that a wrong path shows before the work
-        labels = predict(network, read_images(paths, DIGIT_SIZE), device)
+        labels = probabilities(network, stream_images(paths, DIGIT_SIZE, "labelling"), device).argmax(dim=1)
         write_labels(part, [path.name for path in paths], labels)
     say(f"{output}: labels of {len(paths)} images")

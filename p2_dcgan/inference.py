@@ -27,7 +27,7 @@ def main():
     generator = Generator()
     path = find_weights(args.weights, SHIPPED, "train with `bash p2_dcgan/run.sh`, then add "
                                                "--weights runs/report/p2_dcgan_uniform/weights.pt")
-    meta = load_weights(path, generator=generator)
+    meta = load_weights(path, "noise", generator=generator)
     save_grid(args.output, sample(generator, meta["noise"]))
     say(f"{args.output}: 32 faces, 8 by 4, sampled with seed {SEED}")
 

@@ -1,7 +1,6 @@
 """Train the DCGAN on faces.   python3 -m p2_dcgan.train --data hw3_data --preset report --run runs/report/p2_dcgan"""
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from common.augment import (
     change_brightness_and_contrast,
@@ -19,6 +18,7 @@ from common.training import (
     Averages,
     Run,
     autocast,
+    binary_cross_entropy,
     read_settings,
     save_weights,
     shuffled_batches,
@@ -30,7 +30,7 @@ SETTINGS = (
     ("epochs",            100,     100,       2, "passes over the training faces"),
     ("batch_size",        128,     128,      16, "real (and as many generated) faces a step; 128 as in Radford et al."),
     ("lr",               1e-3,    2e-4,    5e-4, "Adam's learning rate at the start, both players; 2e-4 in Radford et al."),
-    ("beta1",             0.5,     0.5,     0.5, "Adam's first momentum; not in the report, 0.5 in Radford et al."),
+    ("beta1",             0.5,     0.5,     0.5, "Adam's first momentum; not in the report, 0.5 in Radford et al.", (0, 0.999)),
     ("lr_step",            15,      30,      15, "epochs between two cuts of the learning rate"),
     ("lr_decay",          0.6,     0.6,     0.6, "factor of each cut"),
     ("noise",       "uniform", "uniform", "uniform", "distribution of the noise: U(-1, 1) or N(0, 1)", ("uniform", "gaussian")),
@@ -110,8 +110,7 @@ def main():
                 fake = generator(make_noise(batch_size, settings["noise"], device=device))
                 real_score = discriminator(real)
                 fake_score = discriminator(fake.detach())
-            discriminator_loss = (F.binary_cross_entropy(real_score, real_target)
-                                  + F.binary_cross_entropy(fake_score, zeros))
+            discriminator_loss = binary_cross_entropy(real_score, real_target) + binary_cross_entropy(fake_score, zeros)
             discriminator_optimizer.zero_grad()
             discriminator_loss.backward()
             discriminator_optimizer.step()
@@ -119,7 +118,7 @@ def main():
             # the generator ascends log D(G(z)), the non-saturating form of its loss
             with autocast(device, settings["precision"]):
                 score = discriminator(fake)
-            generator_loss = F.binary_cross_entropy(score, ones)
+            generator_loss = binary_cross_entropy(score, ones)
             generator_optimizer.zero_grad()
             generator_loss.backward()
             generator_optimizer.step()

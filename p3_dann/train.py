@@ -15,6 +15,7 @@ from common.training import (
     Averages,
     Run,
     autocast,
+    binary_cross_entropy,
     make_schedule,
     read_settings,
     save_weights,
@@ -28,6 +29,7 @@ from common.uda import (
     accuracy,
     augment,
     augment_target,
+    check_pair,
     label_target_train,
 )
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
@@ -90,6 +92,7 @@ def make_network(extractor, classifier, settings, device):
 def main():
     settings = read_settings(__package__, "Train DANN (problem 3), or one of its bounds, on one pair of domains.", SETTINGS,
                              FLAGS)
+    check_pair(settings)
     mode, batch_size, device = settings["mode"], settings["batch_size"], torch.device(settings["device"])
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
     target = load_digits(settings["data"], settings["target"], "train", settings["limit"])
@@ -103,7 +106,8 @@ def main():
     parameters = [*extractor.parameters(), *classifier.parameters(), *discriminator.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings["lr"])
     larger = max(len(images), len(target_images)) if mode == "dann" else len(images)
-    steps = max(1, larger // batch_size)                                # an epoch
+    batch_size = min(batch_size, larger)
+    steps = larger // batch_size                                # an epoch
     total_steps = settings["epochs"] * steps
     schedule = make_schedule(optimizer, settings["lr_schedule"], total_steps)
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
@@ -136,7 +140,7 @@ def main():
                     logits, target_logits = classifier(features).split(batch_size)
                     domain_scores = discriminator(ReverseGradient.apply(features, settings["domain_weight"] * growth))
                 label_loss = F.cross_entropy(logits, source_labels)
-                domain_loss = F.binary_cross_entropy(domain_scores, domains)
+                domain_loss = binary_cross_entropy(domain_scores, domains)
                 given = pseudo_labels.look_up(target_indices)
                 pseudo_loss = F.cross_entropy(target_logits, given, reduction="sum") / batch_size
                 pseudo_labels.update(target_indices, target_logits)

@@ -26,6 +26,7 @@ from common.uda import (
     accuracy,
     augment,
     augment_target,
+    check_pair,
     label_target_train,
 )
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
@@ -44,7 +45,7 @@ SETTINGS = (
     ("discriminator_lr", 5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
     ("lr_schedule", "constant", "cosine", "constant", "constant, or each falling to 0 along half a cosine over its steps",
                                                       ("constant", "cosine")),
-    ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report"),
+    ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report", (0, 0.999)),
     ("target_dropout",   True,   True,  False, "whether the target encoder's dropout is on while it adapts"),
     ("adversarial_weight", 1.0,   0.1,    1.0, "weight of the target encoder's loss with inverted labels"),
     ("pseudo_weight",     0.0,    1.0,    0.0, "weight of the label loss on target images with labels that the network "
@@ -68,9 +69,11 @@ def make_network(encoder, classifier, settings, device):
 
 def main():
     settings = read_settings(__package__, "Train ADDA (problem 4) on one pair of domains.", SETTINGS, FLAGS)
-    batch_size, device = settings["batch_size"], torch.device(settings["device"])
+    check_pair(settings)
+    device = torch.device(settings["device"])
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
     target = load_digits(settings["data"], settings["target"], "train", settings["limit"])
+    batch_size = min(settings["batch_size"], max(len(source.images), len(target.images)))
     source_images, source_labels = source.images.to(device), source.labels.to(device)
     target_images = target.images.to(device)
 
@@ -83,7 +86,7 @@ def main():
     target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas)
     discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas)
     source_steps = max(1, len(source_images) // batch_size)                             # an epoch
-    steps = max(1, max(len(source_images), len(target_images)) // batch_size)           # an epoch of adaptation
+    steps = max(len(source_images), len(target_images)) // batch_size                   # an epoch of adaptation
     source_schedule, target_schedule, discriminator_schedule = (
         make_schedule(optimizer, settings["lr_schedule"], total) for optimizer, total in (
             (source_optimizer, settings["source_epochs"] * source_steps),

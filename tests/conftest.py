@@ -1,4 +1,5 @@
 """Fixtures: the sample data and a small report, made once for all tests, and a way to train in this process."""
+import functools
 import importlib
 import os
 import subprocess
@@ -9,6 +10,11 @@ import pytest
 import torch
 
 from common.sample_data import make_sample_data
+from common.training import Run, save_weights
+from p1_vae.model import VAE
+from p2_dcgan.model import Generator
+from p3_dann.model import Classifier, FeatureExtractor
+from p4_adda.model import LeNetClassifier, LeNetEncoder2
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -37,17 +43,62 @@ def small_report(sample_data, tmp_path_factory):
     return folder, result
 
 
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Untrained weights as training leaves them, of all problems, and p4's without its target ("bare"): {"p1": path, …}."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    save_weights(folder / "p1.pt", {}, vae=VAE())
+    save_weights(folder / "p2.pt", {"noise": "uniform"}, generator=Generator())
+    save_weights(folder / "p3.pt", {"target": "mnistm", "image_size": 8}, extractor=FeatureExtractor(),
+                 classifier=Classifier())
+    save_weights(folder / "p4.pt", {"target": "mnistm"}, target_encoder=LeNetEncoder2(), classifier=LeNetClassifier())
+    save_weights(folder / "bare.pt", {}, target_encoder=LeNetEncoder2(), classifier=LeNetClassifier())
+    return {path.stem: path for path in folder.iterdir()}
+
+
+def call_training(monkeypatch, sample_data, problem, folder, *flags):
+    """Calls that problem's main() on a few sample images."""
+    # a test must not depend on what ran before it in this process
+    torch.manual_seed(12345)
+    words = ["--data", str(sample_data), "--preset", "sample", "--run", str(folder), "--limit", "40", "--batch-size", "8"]
+    monkeypatch.setattr(sys, "argv", [problem, *words, *PAIR.get(problem, ()), *map(str, flags)])
+    importlib.import_module(f"{problem}.train").main()
+    return Path(folder)
+
+
 @pytest.fixture
 def train(monkeypatch, sample_data):
-    """train("p1_vae", run_folder, flag, …): calls that problem's main() on a few sample images."""
-    def call(problem, folder, *flags):
-        # a test must not depend on what ran before it in this process
-        torch.manual_seed(12345)
-        words = ["--data", str(sample_data), "--preset", "sample", "--run", str(folder), "--limit", "40", "--batch-size", "8"]
-        monkeypatch.setattr(sys, "argv", [problem, *words, *PAIR.get(problem, ()), *map(str, flags)])
-        importlib.import_module(f"{problem}.train").main()
-        return Path(folder)
-    return call
+    """train("p1_vae", run_folder, flag, …): see call_training."""
+    return functools.partial(call_training, monkeypatch, sample_data)
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """interrupted(epochs): from now on, training is stopped as by Ctrl-C in the middle of the epoch after that many."""
+    def arm(epochs):
+        batches = Run.batches
+
+        def stop_midway(run, indices, averages):
+            for number, batch in enumerate(batches(run, indices, averages)):
+                if run.epoch == epochs and number == 2:
+                    raise KeyboardInterrupt
+                yield batch
+        monkeypatch.setattr(Run, "batches", stop_midway)
+        return lambda: monkeypatch.setattr(Run, "batches", batches)
+    return arm
+
+
+def modules(folder):
+    return torch.load(folder / "weights.pt", weights_only=True)["modules"]
+
+
+def assert_same_weights(one, other):
+    one, other = modules(one), modules(other)
+    assert one.keys() == other.keys()
+    for name in one:
+        for key, tensor in one[name].items():
+            assert torch.equal(tensor, other[name][key]), f"{name}.{key}"
 
 
 PAIR = {"p3_dann": ("--source", "usps", "--target", "mnistm"), "p4_adda": ("--source", "usps", "--target", "mnistm")}

@@ -6,7 +6,7 @@ case ${1-} in -h|--help)
 esac
 . "$(dirname "${BASH_SOURCE[0]}")/../common/python.sh"
 set -euo pipefail
-set_up "$repository/requirements-dev.txt" $modules pytest ruff
+set_up "$repository/requirements-dev.txt" $modules pytest hypothesis ruff
 cd "$repository"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m pytest "$@"

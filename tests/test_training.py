@@ -1,51 +1,20 @@
 """Training: what a run leaves, that it can be repeated and resumed exactly, and what each algorithm may touch."""
 import csv
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from common.cli import UserError
-from common.training import Run, load_weights, shuffled_batches
-from p1_vae.model import VAE
-from tests.conftest import REPOSITORY, SMALL
+from common.training import shuffled_batches
+from tests.conftest import SMALL, assert_same_weights, modules
 
 PROBLEMS = list(SMALL)
-
-
-def modules(folder):
-    return torch.load(folder / "weights.pt", weights_only=True)["modules"]
-
-
-def assert_same_weights(one, other):
-    one, other = modules(one), modules(other)
-    assert one.keys() == other.keys()
-    for name in one:
-        for key, tensor in one[name].items():
-            assert torch.equal(tensor, other[name][key]), f"{name}.{key}"
 
 
 def rows(folder):
     with open(folder / "metrics.csv", newline="") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-
-
-@pytest.fixture
-def interrupted(monkeypatch):
-    """interrupted(epochs): from now on, training is stopped as by Ctrl-C in the middle of the epoch after that many."""
-    def arm(epochs):
-        batches = Run.batches
-
-        def stop_midway(run, indices, averages):
-            for number, batch in enumerate(batches(run, indices, averages)):
-                if run.epoch == epochs and number == 2:
-                    raise KeyboardInterrupt
-                yield batch
-        monkeypatch.setattr(Run, "batches", stop_midway)
-        return lambda: monkeypatch.setattr(Run, "batches", batches)
-    return arm
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -134,47 +103,8 @@ def test_resume_refuses_a_run_of_a_version_with_fewer_settings(train, tmp_path):
         train("p1_vae", tmp_path, "--epochs", "1", "--resume")
 
 
-def test_a_damaged_checkpoint_is_one_clear_error(train, tmp_path):
-    train("p1_vae", tmp_path, "--epochs", "1")
-    (tmp_path / "summary.json").unlink()
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK no checkpoint")
-    with pytest.raises(UserError, match="cannot go on from .*checkpoint.pt"):
-        train("p1_vae", tmp_path, "--resume")
-
-
-def test_losses_that_are_not_finite_end_the_run(train, tmp_path):
-    with pytest.raises(UserError, match="became (nan|inf) in epoch 1.*try a smaller --lr"):
-        train("p1_vae", tmp_path, "--epochs", "1", "--lr", "1e6")
-
-
 def test_shuffled_batches_cycle_evenly():
     order = shuffled_batches(5, batch_size=4, steps=5, device="cpu")
     assert order.shape == (5, 4)
     assert torch.bincount(order.flatten()).tolist() == [4, 4, 4, 4, 4]
     assert sorted(order.flatten()[:5].tolist()) == [0, 1, 2, 3, 4]
-
-
-def test_weights_with_code_in_them_are_refused(tmp_path):
-    class Payload:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "ran"), "w"))
-    torch.save({"meta": {}, "modules": Payload()}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match="does not hold the weights"):
-        load_weights(tmp_path / "weights.pt", vae=VAE())
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("flags, code, message", [
-    (("--epochs", "0"), 2, "0 is not a number from 1 up"),
-    (("--lr", "nan"), 2, "nan is not a number"),
-    (("--preset", "best"), 2, "invalid choice: 'best'"),
-    (("--device", "cuda:99"), 1, "error: the device cuda:99 cannot be used"),
-    (("--data", "nowhere"), 1, "train.csv does not exist"),
-])
-def test_wrong_flags_are_one_clear_line(tmp_path, flags, code, message):
-    result = subprocess.run(
-        [sys.executable, "-m", "p1_vae.train", "--run", tmp_path / "run", *flags],
-        cwd=REPOSITORY, capture_output=True, text=True)
-    assert result.returncode == code
-    assert message in result.stderr.splitlines()[-1]
-    assert not (tmp_path / "run").exists()
