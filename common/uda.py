@@ -75,23 +75,27 @@ class PseudoLabels(nn.Module):
     """Labels that the network under training itself gives the unlabelled target images.
 
     For each image a running mean of the probabilities that it was given in the epochs so far (temporal ensembling, Laine
-    & Aila 2017, section 2.2), whose largest is the label (Lee 2013) if it reaches `confidence`, 0 to 1. A module only so
-    that a checkpoint keeps the means.
+    & Aila 2017, section 2.2), whose largest is the label (Lee 2013) if it reaches `confidence`, 0 to 1. A digit that is
+    given more often than the source has it (`source_labels`, int64) is held back by that factor, lest one digit swallow
+    the others (after the distribution alignment of Berthelot et al. 2020, section 3.1, but no digit is pushed: the target
+    may lack it). A module only so that a checkpoint keeps the means.
     """
 
     MOMENTUM = 0.6      # as in Laine & Aila
 
-    def __init__(self, count, confidence):
+    def __init__(self, count, source_labels, confidence):
         super().__init__()
         self.confidence = confidence
         self.register_buffer("means", torch.zeros(count, 10))
+        self.register_buffer("source_shares", source_labels.bincount(minlength=10) / len(source_labels), persistent=False)
 
     def look_up(self, indices):
         """The labels of the target images `indices` int64 [N]: int64 [N], NO_LABEL where there is none yet."""
-        means = self.means[indices]
-        # they start from zero, so their sum is the weight of what they have seen
-        confidence, labels = (means / means.sum(dim=1, keepdim=True)).max(dim=1)
-        return torch.where(confidence >= self.confidence, labels, NO_LABEL)      # 0 / 0 is NaN, which is no confidence
+        shares = self.means.mean(dim=0)
+        held_back = self.means[indices] * (self.source_shares * shares.sum() / shares).clamp(max=1)
+        # means start from zero, and 0 / 0 is NaN, which is no confidence
+        confidence, labels = (held_back / held_back.sum(dim=1, keepdim=True)).max(dim=1)
+        return torch.where(confidence >= self.confidence, labels, NO_LABEL)
 
     def update(self, indices, logits):
         """Let the `logits` [N, 10] that were just given to the images `indices` int64 [N] enter their means."""

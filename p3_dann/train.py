@@ -110,7 +110,7 @@ def main():
     steps = larger // batch_size                                # an epoch
     total_steps = settings["epochs"] * steps
     schedule = make_schedule(optimizer, settings["lr_schedule"], total_steps)
-    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
+    pseudo_labels = PseudoLabels(len(target_images), source.labels, settings["pseudo_confidence"]).to(device)
     run = Run(settings, settings["epochs"], dict(
         extractor=extractor, classifier=classifier, discriminator=discriminator, optimizer=optimizer, schedule=schedule,
         pseudo_labels=pseudo_labels))

@@ -91,7 +91,7 @@ def main():
         make_schedule(optimizer, settings["lr_schedule"], total) for optimizer, total in (
             (source_optimizer, settings["source_epochs"] * source_steps),
             (target_optimizer, settings["epochs"] * steps), (discriminator_optimizer, settings["epochs"] * steps)))
-    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
+    pseudo_labels = PseudoLabels(len(target_images), source.labels, settings["pseudo_confidence"]).to(device)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], dict(
         source_encoder=source_encoder, target_encoder=target_encoder, classifier=classifier, discriminator=discriminator,
         source_optimizer=source_optimizer, target_optimizer=target_optimizer,

@@ -11,6 +11,7 @@ from common.data import Digits
 from common.training import make_schedule
 from common.uda import NO_LABEL, PseudoLabels, augment, augment_target, label_target_train
 
+EVENLY = torch.arange(10)       # source labels: a tenth each
 PLAIN = dict(rotation=0.0, shrink=0.0, enlarge=0.0, shift=0.0, inversion=False, blend=0.0)
 
 
@@ -22,21 +23,30 @@ def logits_of(digit, probability):
 
 
 def test_an_image_has_no_label_before_it_was_seen():
-    labels = PseudoLabels(3, confidence=0.0)
+    labels = PseudoLabels(3, EVENLY, confidence=0.0)
     labels.update(torch.tensor([1]), logits_of(4, 0.9)[None])
     assert labels.look_up(torch.tensor([0, 1, 2])).tolist() == [NO_LABEL, 4, NO_LABEL]
 
 
 def test_labels_come_from_the_running_mean_of_what_was_said():
-    labels = PseudoLabels(1, confidence=0.6)
+    labels = PseudoLabels(1, torch.tensor([7, 2]), confidence=0.7)
     first = torch.tensor([0])
     labels.update(first, logits_of(7, 0.8)[None])
     assert labels.look_up(first).item() == 7
     labels.update(first, logits_of(2, 0.8)[None])
-    # weights 0.4 * 0.6 and 0.4, that is 0.375 and 0.625: the mean of digit 2 is 0.375 * 0.2 / 9 + 0.625 * 0.8 = 0.508
+    # weights 0.4 * 0.6 and 0.4, that is 0.375 and 0.625: digit 2 has 0.375 * 0.2 / 9 + 0.625 * 0.8 = 0.508, digit 7 0.314
     assert labels.look_up(first).item() == NO_LABEL, "the mean is under the confidence asked for"
     labels.update(first, logits_of(2, 0.8)[None])
     assert labels.look_up(first).item() == 2
+
+
+def test_a_digit_that_swallows_the_others_is_held_back():
+    everywhere, said = torch.arange(20), logits_of(1, 0.9).expand(20, 10)
+    suspicious, expected = PseudoLabels(20, EVENLY, 0.6), PseudoLabels(20, torch.ones(5, dtype=torch.int64), 0.6)
+    for labels in (suspicious, expected):
+        labels.update(everywhere, said)
+    assert suspicious.look_up(everywhere).tolist() == [NO_LABEL] * 20
+    assert expected.look_up(everywhere).tolist() == [1] * 20, "where the source is all of that digit, it is no surprise"
 
 
 def test_images_without_label_add_nothing_to_the_loss():
@@ -46,7 +56,7 @@ def test_images_without_label_add_nothing_to_the_loss():
 
 
 def test_a_checkpoint_keeps_the_labels():
-    labels, other = PseudoLabels(2, 0.5), PseudoLabels(2, 0.5)
+    labels, other = PseudoLabels(2, EVENLY, 0.5), PseudoLabels(2, EVENLY, 0.5)
     labels.update(torch.tensor([0]), logits_of(9, 0.9)[None])
     other.load_state_dict(labels.state_dict())
     assert other.look_up(torch.tensor([0, 1])).tolist() == [9, NO_LABEL]
