@@ -12,7 +12,7 @@ from common.uda import PAIRS
 from tests.conftest import REPOSITORY, SMALL
 
 MODULES = [f"{problem}.{part}" for problem in SMALL for part in ("train", "inference", "figures")]
-MODULES += [f"common.{name}" for name in ("report", "runs", "sample_data", "download")]
+MODULES += [f"common.{name}" for name in ("report", "results", "runs", "sample_data", "download", "ship")]
 SCRIPTS = ("hw_report.sh", "tests/run.sh", *(f"{problem}/run.sh" for problem in SMALL))
 
 
