@@ -105,8 +105,8 @@ def _chart(title, shares, report):
     place = lambda share: left + (right - left) * share
     show = lambda share: "–" if share is None else f"{100 * share:.1f}"
     bottom = top + line * len(BARS)
-    shapes = [f'<text x=0 y=14 class=title>{escape(title)}</text><text x=290 y=32 text-anchor=end class=soft-text>here</text>'
-              f'<text x=330 y=32 text-anchor=end class=soft-text>report</text>']
+    shapes = [f'<text x=0 y=14 class=title>{escape(title)}</text><text x=287 y=32 text-anchor=end class=soft-text>here</text>'
+              f'<text x=332 y=32 text-anchor=end class=soft-text>report</text>']
     spoken = []
     for row, (mode, (name, kind)) in enumerate(BARS.items()):
         y = top + line * row
@@ -116,8 +116,8 @@ def _chart(title, shares, report):
             shapes.append(bar(kind, place(shares[mode])))
         if report[mode] is not None:
             shapes.append(f'<rect class=tick x={place(report[mode]) - 1:.1f} y={y} width=2 height=20 />')
-        shapes.append(f'<text x=290 y={y + 14} text-anchor=end>{show(shares[mode])}</text>'
-                      f'<text x=330 y={y + 14} text-anchor=end class=soft-text>{show(report[mode])}</text>')
+        shapes.append(f'<text x=287 y={y + 14} text-anchor=end>{show(shares[mode])}</text>'
+                      f'<text x=332 y={y + 14} text-anchor=end class=soft-text>{show(report[mode])}</text>')
         spoken.append(f"{name} {show(shares[mode])}, report {show(report[mode])}")
     for percent in (0, 50, 100):
         x = place(percent / 100)
