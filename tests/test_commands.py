@@ -85,7 +85,8 @@ def test_colours_on_a_terminal_alone(monkeypatch, stream, no_color, coloured):
     monkeypatch.setenv("TERM", "xterm")
     with pytest.raises(SystemExit) as ended:
         cli.run_command(fail)
-    assert ended.value.code == ("\033[31merror:\033[0m this is wrong" if coloured else "error: this is wrong")
+    assert ended.value.code == 1
+    assert sys.stderr.getvalue() == ("\033[31merror:\033[0m this is wrong\n" if coloured else "error: this is wrong\n")
 
 
 def test_a_progress_bar_shows_loss_and_time_left(train, tmp_path, monkeypatch):

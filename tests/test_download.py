@@ -554,9 +554,12 @@ def test_killed_in_conversion(server, tmp_path):
 
 
 def test_interrupted_in_conversion(server, tmp_path, monkeypatch):
-    def stop(*_):
+    resized = download.resized
+
+    def stop(image, size):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)
+        return resized(image, size)
 
     monkeypatch.setattr(download, "resized", stop)
     with pytest.raises(KeyboardInterrupt):
