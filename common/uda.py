@@ -26,14 +26,14 @@ REPORT = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.1007,
 
 # rows of a settings table, for both methods: (name, report, tuned, sample, help); the report only normalises
 AUGMENTATION = (
-    ("rotation",    0.0,  15.0,   0.0, "random rotation of training digits, up to ± degrees"),
-    ("shrink",      0.0,   0.4,   0.2, "random shrinking of training digits in width and height, by up to this share",
+    ("rotation",    0.0,  15.0,   0.0, "random rotation of digits, up to ± degrees"),
+    ("shrink",      0.0,   0.4,   0.2, "random shrinking of source digits; of width and height, by up to this share",
                                        (0, 0.9)),
-    ("enlarge",     0.0,   0.1,   0.2, "random enlarging of them, likewise"),
-    ("shift",       0.0,   0.1,   0.0, "random shift of training digits, up to ± this share of the image"),
-    ("inversion", False,  True, False, "make half of the training digits negatives"),
-    ("blend",       0.0,   0.8,   0.5, "share of source digits that are blended, by absolute difference, into corners of "
-                                       "unlabelled target images (adaptation only)"),
+    ("enlarge",     0.0,   0.1,   0.2, "random enlarging of them"),
+    ("shift",       0.0,   0.1,   0.0, "random shift of digits, up to ± this share"),
+    ("inversion", False,  True, False, "make half of the source digits negatives"),
+    ("blend",       0.0,   0.8,   0.5, "share of source digits blended into corners of target images; by absolute difference "
+                                       "(adaptation only; in mode target, the target is the source)"),
 )
 
 
@@ -43,7 +43,7 @@ def reported(pair, mode):
 
 
 def augment(images, settings, backgrounds=None):
-    """Digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
+    """Digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings and `windows` say.
 
     `backgrounds`, unlabelled target images of the same shape, are used for `blend`; without them nothing is blended.
     """
@@ -54,7 +54,7 @@ def augment(images, settings, backgrounds=None):
         images = invert(images)
     if settings["blend"] and backgrounds is not None:
         chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < settings["blend"]
-        images = torch.where(chosen, blend_into_backgrounds(images, backgrounds), images)
+        images = torch.where(chosen, blend_into_backgrounds(images, backgrounds, settings["windows"]), images)
     return images
 
 
@@ -75,26 +75,31 @@ class PseudoLabels(nn.Module):
     """Labels that the network under training itself gives the unlabelled target images.
 
     For each image a running mean of the probabilities that it was given in the epochs so far (temporal ensembling, Laine
-    & Aila 2017, section 2.2), whose largest is the label (Lee 2013) if it reaches `confidence`, 0 to 1. A digit that is
-    given more often than the source has it (`source_labels`, int64) is held back by that factor, lest one digit swallow
-    the others (after the distribution alignment of Berthelot et al. 2020, section 3.1, but no digit is pushed: the target
-    may lack it). A module only so that a checkpoint keeps the means.
+    & Aila 2017, section 2.2), whose largest is the label (Lee 2013) if it reaches `confidence`, 0 to 1. A module only so
+    that a checkpoint keeps the means.
+
+    With `source_labels` (int64) a digit that the target is given more often than the source has it is held back by that
+    factor, lest one digit swallow the others. That is the distribution alignment of Berthelot et al. 2020 (ReMixMatch,
+    section 3.1), but no digit is pushed, as the target may lack it.
     """
 
     MOMENTUM = 0.6      # as in Laine & Aila
 
-    def __init__(self, count, source_labels, confidence):
+    def __init__(self, count, confidence, source_labels=None):
         super().__init__()
         self.confidence = confidence
         self.register_buffer("means", torch.zeros(count, 10))
-        self.register_buffer("source_shares", source_labels.bincount(minlength=10) / len(source_labels), persistent=False)
+        self.register_buffer("source_shares", None if source_labels is None else
+                             source_labels.bincount(minlength=10) / len(source_labels), persistent=False)
 
     def look_up(self, indices):
         """The labels of the target images `indices` int64 [N]: int64 [N], NO_LABEL where there is none yet."""
-        shares = self.means.mean(dim=0)
-        held_back = self.means[indices] * (self.source_shares * shares.sum() / shares).clamp(max=1)
+        means = self.means[indices]
+        if self.source_shares is not None:
+            shares = self.means.mean(dim=0)
+            means = means * (self.source_shares * shares.sum() / shares).clamp(max=1)
         # means start from zero, and 0 / 0 is NaN, which is no confidence
-        confidence, labels = (held_back / held_back.sum(dim=1, keepdim=True)).max(dim=1)
+        confidence, labels = (means / means.sum(dim=1, keepdim=True)).max(dim=1)
         return torch.where(confidence >= self.confidence, labels, NO_LABEL)
 
     def update(self, indices, logits):

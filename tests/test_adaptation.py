@@ -12,7 +12,7 @@ from common.training import make_schedule
 from common.uda import NO_LABEL, PseudoLabels, augment, augment_target, label_target_train
 
 EVENLY = torch.arange(10)       # source labels: a tenth each
-PLAIN = dict(rotation=0.0, shrink=0.0, enlarge=0.0, shift=0.0, inversion=False, blend=0.0)
+PLAIN = dict(rotation=0.0, shrink=0.0, enlarge=0.0, shift=0.0, inversion=False, blend=0.0, windows=False)
 
 
 def logits_of(digit, probability):
@@ -23,13 +23,13 @@ def logits_of(digit, probability):
 
 
 def test_an_image_has_no_label_before_it_was_seen():
-    labels = PseudoLabels(3, EVENLY, confidence=0.0)
+    labels = PseudoLabels(3, confidence=0.0)
     labels.update(torch.tensor([1]), logits_of(4, 0.9)[None])
     assert labels.look_up(torch.tensor([0, 1, 2])).tolist() == [NO_LABEL, 4, NO_LABEL]
 
 
 def test_labels_come_from_the_running_mean_of_what_was_said():
-    labels = PseudoLabels(1, torch.tensor([7, 2]), confidence=0.7)
+    labels = PseudoLabels(1, confidence=0.6)
     first = torch.tensor([0])
     labels.update(first, logits_of(7, 0.8)[None])
     assert labels.look_up(first).item() == 7
@@ -42,7 +42,7 @@ def test_labels_come_from_the_running_mean_of_what_was_said():
 
 def test_a_digit_that_swallows_the_others_is_held_back():
     everywhere, said = torch.arange(20), logits_of(1, 0.9).expand(20, 10)
-    suspicious, expected = PseudoLabels(20, EVENLY, 0.6), PseudoLabels(20, torch.ones(5, dtype=torch.int64), 0.6)
+    suspicious, expected = PseudoLabels(20, 0.6, EVENLY), PseudoLabels(20, 0.6, torch.ones(5, dtype=torch.int64))
     for labels in (suspicious, expected):
         labels.update(everywhere, said)
     assert suspicious.look_up(everywhere).tolist() == [NO_LABEL] * 20
@@ -56,7 +56,7 @@ def test_images_without_label_add_nothing_to_the_loss():
 
 
 def test_a_checkpoint_keeps_the_labels():
-    labels, other = PseudoLabels(2, EVENLY, 0.5), PseudoLabels(2, EVENLY, 0.5)
+    labels, other = PseudoLabels(2, 0.5), PseudoLabels(2, 0.5)
     labels.update(torch.tensor([0]), logits_of(9, 0.9)[None])
     other.load_state_dict(labels.state_dict())
     assert other.look_up(torch.tensor([0, 1])).tolist() == [9, NO_LABEL]
