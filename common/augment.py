@@ -71,38 +71,22 @@ def change_geometry(images, degrees, scales, shift):
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(0, 1)
 
 
-def random_windows(images, smallest, largest):
-    """A square window of each image, anywhere, mirrored at random and stretched to the image's size.
-
-    Its side is a share of the image's in [smallest, largest].
-    """
-    count, device = len(images), images.device
-    side = torch.empty(count, 1, device=device).uniform_(smallest, largest)
-    centre = torch.empty(count, 2, device=device).uniform_(-1, 1) * (1 - side)
-    mirror = torch.randint(0, 2, (count, 2), device=device) * 2 - 1
-    rows = torch.cat([torch.diag_embed(side * mirror), centre[:, :, None]], dim=2)
-    grid = F.affine_grid(rows, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-def blend_into_backgrounds(images, backgrounds, windows=False):
+def blend_into_backgrounds(images, backgrounds):
     """Absolute difference of each image with a background: how MNIST-M was made from MNIST (Ganin et al. 2016, 6.1).
 
     `backgrounds` are other images (unlabelled, of any content) of the same size. A corner of each, where digits rarely
     are, is brought to the full size so that their own digit does not show: half of them stretched, which gives a smooth
-    background, half as a mosaic of its mirror images, which keeps its texture. With `windows` the stretched ones are taken
-    from anywhere, so that they bring edges and pieces of strokes that belong to no digit.
+    background, half as a mosaic of its mirror images, which keeps its texture.
     """
     size = images.shape[-1]
     corner = math.ceil(size / 4)
     turned = torch.where(_chance(images, 0.5), backgrounds.flip(3), backgrounds)
     turned = torch.where(_chance(images, 0.5), turned.flip(2), turned)
     patches = turned[:, :, :corner, :corner]
-    stretched = (random_windows(backgrounds, 0.25, 0.6) if windows
-                 else F.interpolate(patches, size=(size, size), mode="bilinear", align_corners=False))
+    stretched = F.interpolate(patches, size=(size, size), mode="bilinear", align_corners=False)
     strip = torch.cat([patches, patches.flip(3)], dim=3)
     mosaic = torch.cat([strip, strip.flip(2)], dim=2).repeat(1, 1, 2, 2)[:, :, :size, :size]
-    return (images - torch.where(_chance(images, 0.5), stretched, mosaic)).abs().clamp(0, 1)
+    return (images - torch.where(_chance(images, 0.5), stretched, mosaic)).abs()
 
 
 def resize(images, size):

@@ -43,7 +43,7 @@ def reported(pair, mode):
 
 
 def augment(images, settings, backgrounds=None):
-    """Digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings and `windows` say.
+    """Digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
     `backgrounds`, unlabelled target images of the same shape, are used for `blend`; without them nothing is blended.
     """
@@ -54,7 +54,7 @@ def augment(images, settings, backgrounds=None):
         images = invert(images)
     if settings["blend"] and backgrounds is not None:
         chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < settings["blend"]
-        images = torch.where(chosen, blend_into_backgrounds(images, backgrounds, settings["windows"]), images)
+        images = torch.where(chosen, blend_into_backgrounds(images, backgrounds), images)
     return images
 
 
@@ -77,28 +77,19 @@ class PseudoLabels(nn.Module):
     For each image a running mean of the probabilities that it was given in the epochs so far (temporal ensembling, Laine
     & Aila 2017, section 2.2), whose largest is the label (Lee 2013) if it reaches `confidence`, 0 to 1. A module only so
     that a checkpoint keeps the means.
-
-    With `source_labels` (int64) a digit that the target is given more often than the source has it is held back by that
-    factor, lest one digit swallow the others. That is the distribution alignment of Berthelot et al. 2020 (ReMixMatch,
-    section 3.1), but no digit is pushed, as the target may lack it.
     """
 
     MOMENTUM = 0.6      # as in Laine & Aila
 
-    def __init__(self, count, confidence, source_labels=None):
+    def __init__(self, count, confidence):
         super().__init__()
         self.confidence = confidence
         self.register_buffer("means", torch.zeros(count, 10))
-        self.register_buffer("source_shares", None if source_labels is None else
-                             source_labels.bincount(minlength=10) / len(source_labels), persistent=False)
 
     def look_up(self, indices):
         """The labels of the target images `indices` int64 [N]: int64 [N], NO_LABEL where there is none yet."""
         means = self.means[indices]
-        if self.source_shares is not None:
-            shares = self.means.mean(dim=0)
-            means = means * (self.source_shares * shares.sum() / shares).clamp(max=1)
-        # means start from zero, and 0 / 0 is NaN, which is no confidence
+        # they start from zero, so their sum is the weight of what they have seen; 0 / 0 is NaN, which is no confidence
         confidence, labels = (means / means.sum(dim=1, keepdim=True)).max(dim=1)
         return torch.where(confidence >= self.confidence, labels, NO_LABEL)
 

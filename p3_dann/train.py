@@ -55,10 +55,8 @@ SETTINGS = (
                                                "2016; not in the report, 1 as there"),
     ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the network "
                                                "gave them in earlier epochs"),
-    ("pseudo_confidence", 0.6,    0.6,    0.6, "probability from which a digit is such a label"),
-    ("hold_back",       False,   True,  False, "hold back a digit that they have more often than the source"),
+    ("pseudo_confidence", 0.9,    0.9,    0.9, "probability from which a digit is such a label"),
     *AUGMENTATION,
-    ("windows",         False,   True,  False, "half of them from anywhere; so strokes get into them"),
 )
 
 
@@ -112,8 +110,7 @@ def main():
     steps = larger // batch_size                                # an epoch
     total_steps = settings["epochs"] * steps
     schedule = make_schedule(optimizer, settings["lr_schedule"], total_steps)
-    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"],
-                                 source.labels if settings["hold_back"] else None).to(device)
+    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
     run = Run(settings, settings["epochs"], dict(
         extractor=extractor, classifier=classifier, discriminator=discriminator, optimizer=optimizer, schedule=schedule,
         pseudo_labels=pseudo_labels))

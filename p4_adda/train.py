@@ -51,9 +51,7 @@ SETTINGS = (
     ("pseudo_weight",     0.0,    1.0,    0.0, "weight of the label loss on target images with labels that the network "
                                                "gave them in earlier epochs"),
     ("pseudo_confidence", 0.6,    0.6,    0.6, "probability from which a digit is such a label"),
-    ("hold_back",       False,  False,  False, "hold back a digit that they have more often than the source"),
     *AUGMENTATION,
-    ("windows",         False,  False,  False, "half of them from anywhere; so strokes get into them"),
 )
 SOURCE, TARGET = 1, 0       # the discriminator's two classes
 
@@ -93,8 +91,7 @@ def main():
         make_schedule(optimizer, settings["lr_schedule"], total) for optimizer, total in (
             (source_optimizer, settings["source_epochs"] * source_steps),
             (target_optimizer, settings["epochs"] * steps), (discriminator_optimizer, settings["epochs"] * steps)))
-    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"],
-                                 source.labels if settings["hold_back"] else None).to(device)
+    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], dict(
         source_encoder=source_encoder, target_encoder=target_encoder, classifier=classifier, discriminator=discriminator,
         source_optimizer=source_optimizer, target_optimizer=target_optimizer,

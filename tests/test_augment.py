@@ -55,23 +55,11 @@ def test_geometry_scales_about_the_centre():
     assert augment.change_geometry(square, 0, (0.5, 0.5), 0).mean() == pytest.approx(square.mean().item() / 4, rel=0.1)
 
 
-@pytest.mark.parametrize("windows", [False, True])
-def test_blend_on_plain_backgrounds(images, windows):
-    on_black = augment.blend_into_backgrounds(images, torch.zeros_like(images), windows)
-    on_white = augment.blend_into_backgrounds(images, torch.ones_like(images), windows)
+def test_blend_on_plain_backgrounds(images):
+    on_black = augment.blend_into_backgrounds(images, torch.zeros_like(images))
+    on_white = augment.blend_into_backgrounds(images, torch.ones_like(images))
     assert torch.allclose(on_black, images), "on black, the digit stays"
-    assert torch.allclose(on_white, 1 - images, atol=1e-6), "on white, it becomes its negative"
-
-
-def test_windows_show_parts_of_the_image():
-    left_half = torch.zeros(200, 3, 28, 28)
-    left_half[:, :, :, :14] = 1
-    windows = augment.random_windows(left_half, 0.25, 0.6)
-    light = windows.mean(dim=(1, 2, 3))
-    assert windows.shape == left_half.shape and 0 <= windows.min() and windows.max() <= 1
-    assert (light > 0.99).sum() > 20 and (light < 0.01).sum() > 20, "many lie in one half altogether"
-    edge = windows[(light > 0.2) & (light < 0.8)].mean(dim=(1, 2))
-    assert (edge[:, 0] > edge[:, -1]).any() and (edge[:, 0] < edge[:, -1]).any(), "some are mirrored"
+    assert torch.allclose(on_white, 1 - images), "on white, it becomes its negative"
 
 
 def test_corners_hide_the_digit(images):
