@@ -49,7 +49,7 @@ SETTINGS = (
     ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate, at the start if it is annealed"),
     ("lr_schedule", "constant", "cosine", "cosine", "constant, or falling to 0 along half a cosine over all steps",
                                                     ("constant", "cosine")),
-    ("image_size",         28,     16,      8, "pixels a side to which digits are resized; at 16 the extractor's receptive "
+    ("image_size",         28,     12,      8, "pixels a side to which digits are resized; at 12 the extractor's receptive "
                                                "field of 11 pixels covers most of a digit"),
     ("domain_weight",     1.0,    0.1,    0.1, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "
                                                "2016; not in the report, 1 as there"),
