@@ -171,12 +171,12 @@ def test_sigterm_says_how_to_go_on(sample_data, tmp_path, words):
         words = [*words, "--runs", "runs", "--preset", "sample"]
     process = subprocess.Popen([*words, "--data", sample_data, "--source-epochs", "1000"], cwd=tmp_path, env=environment,
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (tmp_path / "runs/p4_usps-mnistm/checkpoint.pt").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == 130
     assert error == "stopped: the finished epochs are saved; the same command with --resume goes on from there\n"
     with open(tmp_path / "runs/p4_usps-mnistm/.lock") as lock:
