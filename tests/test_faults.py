@@ -1,4 +1,5 @@
 """Faults while a run goes on: what stops it, what it leaves, and that it can go on. The long ones are in torture.py."""
+import contextlib
 import fcntl
 import os
 import resource
@@ -170,13 +171,17 @@ def test_sigterm_says_how_to_go_on(sample_data, tmp_path, words):
     if words[0] == "bash":
         words = [*words, "--runs", "runs", "--preset", "sample"]
     process = subprocess.Popen([*words, "--data", sample_data, "--source-epochs", "1000"], cwd=tmp_path, env=environment,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "runs/p4_usps-mnistm/checkpoint.pt").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=30)
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while not (tmp_path / "runs/p4_usps-mnistm/checkpoint.pt").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=300)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)      # whatever has not ended by itself
     assert process.returncode == 130
     assert error == "stopped: the finished epochs are saved; the same command with --resume goes on from there\n"
     with open(tmp_path / "runs/p4_usps-mnistm/.lock") as lock:
