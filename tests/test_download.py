@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import itertools
 import json
 import os
 import re
@@ -554,10 +555,12 @@ def test_killed_in_conversion(server, tmp_path):
 
 
 def test_interrupted_in_conversion(server, tmp_path, monkeypatch):
-    resized = download.resized
+    resized, calls = download.resized, itertools.count()
 
     def stop(image, size):
-        os.kill(os.getpid(), signal.SIGINT)
+        if next(calls) == 0:
+            time.sleep(0.2)         # until the main thread waits for results: it is the one that hears the signal
+            os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)
         return resized(image, size)
 
