@@ -565,8 +565,12 @@ def test_interrupted_in_conversion(server, tmp_path, monkeypatch):
         return resized(image, size)
 
     monkeypatch.setattr(download, "resized", stop)
-    with pytest.raises(KeyboardInterrupt):
-        run("--data", tmp_path, "--only", "usps")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)      # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("--data", tmp_path, "--only", "usps")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert left_over(tmp_path) == []
 
 
