@@ -87,12 +87,6 @@ def load_faces(root, split, limit=None):
     return Faces(images, torch.tensor(attributes, dtype=torch.uint8), names)
 
 
-def missing_parts(root, domains=(), faces=False):
-    """The parts of the layout, of those asked for, that `root` lacks: a list of folder paths as text."""
-    folders = [Path(root) / "digits" / domain for domain in domains] + ([Path(root) / "face"] if faces else [])
-    return [str(folder) for folder in folders if not all((folder / f"{split}.csv").is_file() for split in SPLITS)]
-
-
 def is_sample_data(root):
     """Whether `root` holds the built-in sample data rather than the course's data."""
     return (Path(root) / SAMPLE_MARK).is_file()
