@@ -16,7 +16,7 @@ def halve(module):
     """
     half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in module.items()}
     if wrong := [name for name, tensor in half.items() if not tensor.isfinite().all()]:
-        raise UserError(f"{', '.join(wrong)} cannot be held in half precision; train with a smaller --lr")
+        raise UserError(f"{', '.join(wrong)} cannot be held in half precision; train with a smaller learning rate")
     return half
 
 

@@ -335,7 +335,7 @@ class Run:
         if not all(map(math.isfinite, values.values())):
             shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
             raise UserError(f"{self.folder}: not all losses are finite at {where}: {shown}; the epochs before are saved, try "
-                            "a smaller --lr or --precision float32 in a new run")
+                            "a smaller learning rate or --precision float32 in a new run")
 
     def end_epoch(self, **metrics):
         """Count the epoch; write its row to metrics.csv, and the checkpoint.

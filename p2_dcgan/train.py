@@ -1,8 +1,10 @@
 """Train the DCGAN on faces.   python3 -m p2_dcgan.train --data hw3_data --preset report --run runs/report/p2_dcgan"""
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from common.augment import (
+    augment_differentiably,
     change_brightness_and_contrast,
     flip_horizontally,
     flip_vertically,
@@ -28,8 +30,9 @@ from p2_dcgan.model import NOISE_SIZE, Discriminator, Generator
 SETTINGS = (
     # name             report    tuned   sample   meaning, unit, source where the report is silent
     ("epochs",            100,     100,       2, "passes over the training faces"),
-    ("batch_size",        128,     128,      16, "real (and as many generated) faces a step; 128 as in Radford et al."),
-    ("lr",               1e-3,    2e-4,    5e-4, "Adam's learning rate at the start, both players; 2e-4 in Radford et al."),
+    ("batch_size",        128,      64,      16, "real (and as many generated) faces a step; 128 as in Radford et al."),
+    ("generator_lr",     1e-3,    2e-4,    5e-4, "Adam's learning rate for the generator at the start; 2e-4 in Radford et al."),
+    ("discriminator_lr", 1e-3,    2e-4,    5e-4, "Adam's learning rate for the discriminator at the start"),
     ("beta1",             0.5,     0.5,     0.5, "Adam's first momentum; not in the report, 0.5 in Radford et al.", (0, 0.999)),
     ("lr_step",            15,      30,      15, "epochs between two cuts of the learning rate"),
     ("lr_decay",          0.6,     0.6,     0.6, "factor of each cut"),
@@ -39,6 +42,10 @@ SETTINGS = (
     ("brightness_contrast", 0.2,   0.0,     0.0, "random brightness and contrast of the training faces: up to this share"),
     ("real_label",        1.0,     0.9,     0.9, "what the discriminator is asked to say of real faces; below 1 is "
                                                  "one-sided label smoothing (Salimans et al. 2016)"),
+    ("diff_augment",    False,    True,   False, "show the discriminator real and generated faces alike in random colours and "
+                                                 "places (Zhao et al. 2020)"),
+    ("ema_decay",         0.0,   0.995,     0.0, "share that the tested generator, a moving average of the trained one's "
+                                                 "weights, keeps at each step; 0 takes the weights as they are", (0, 0.9999)),
 )
 SAMPLES_EVERY = 5       # epochs between two grids in samples/
 
@@ -75,12 +82,14 @@ def main():
     generator = Generator().apply(initialise).to(device, memory_format=torch.channels_last)
     discriminator = Discriminator().apply(initialise).to(device, memory_format=torch.channels_last)
     betas = (settings["beta1"], 0.999)
-    generator_optimizer = torch.optim.Adam(generator.parameters(), settings["lr"], betas)
-    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["lr"], betas)
+    generator_optimizer = torch.optim.Adam(generator.parameters(), settings["generator_lr"], betas)
+    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas)
     schedules = [torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
                  for optimizer in (generator_optimizer, discriminator_optimizer)]
+    # its faces change less from step to step than those of the generator under training (Yazıcı et al. 2019)
+    averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(settings["ema_decay"]), use_buffers=True)
     run = Run(settings, settings["epochs"], dict(
-        generator=generator, discriminator=discriminator, generator_optimizer=generator_optimizer,
+        generator=generator, averaged=averaged, discriminator=discriminator, generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer, generator_schedule=schedules[0],
         discriminator_schedule=schedules[1]))
 
@@ -90,6 +99,7 @@ def main():
     real_target = torch.full((batch_size,), settings["real_label"], device=device)
     ones, zeros = torch.ones(batch_size, device=device), torch.zeros(batch_size, device=device)
 
+    show = augment_differentiably if settings["diff_augment"] else nn.Identity()
     while run.epoch < run.epochs and not run.finished:
         generator.train()
         discriminator.train()
@@ -108,8 +118,8 @@ def main():
             # this step's gradient out of the generator
             with autocast(device, settings["precision"]):
                 fake = generator(make_noise(batch_size, settings["noise"], device=device))
-                real_score = discriminator(real)
-                fake_score = discriminator(fake.detach())
+                real_score = discriminator(show(real))
+                fake_score = discriminator(show(fake.detach()))
             discriminator_loss = binary_cross_entropy(real_score, real_target) + binary_cross_entropy(fake_score, zeros)
             discriminator_optimizer.zero_grad()
             discriminator_loss.backward()
@@ -117,11 +127,12 @@ def main():
 
             # the generator ascends log D(G(z)), the non-saturating form of its loss
             with autocast(device, settings["precision"]):
-                score = discriminator(fake)
+                score = discriminator(show(fake))
             generator_loss = binary_cross_entropy(score, ones)
             generator_optimizer.zero_grad()
             generator_loss.backward()
             generator_optimizer.step()
+            averaged.update_parameters(generator)
 
             losses.add(discriminator_loss=discriminator_loss, generator_loss=generator_loss,
                        real_score=real_score.mean(), fake_score=fake_score.mean())
@@ -129,12 +140,12 @@ def main():
             schedule.step()
 
         if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 in (1, run.epochs):
-            save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", generate(generator, fixed_noise[:32]))
+            save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", generate(averaged, fixed_noise[:32]))
         run.end_epoch(**losses.means())
 
     if not run.finished:
-        samples = generate(generator, fixed_noise[:len(test)])
-        save_weights(run.folder / "weights.pt", run.meta(), generator=generator)
+        samples = generate(averaged, fixed_noise[:len(test)])
+        save_weights(run.folder / "weights.pt", run.meta(), generator=averaged.module)
         run.finish(sharpness=sharpness(samples), diversity=pairwise_diversity(samples),
                    real_sharpness=sharpness(test / 255), real_diversity=pairwise_diversity(test / 255),
                    train_images=len(train))

@@ -73,3 +73,20 @@ def test_resize_keeps_the_mean(images):
     assert small.shape == (64, 3, 16, 16)
     assert small.mean() == pytest.approx(images.mean().item(), abs=0.01)
     assert augment.resize(images, 28) is images
+
+
+def test_differentiable_augmentation_moves_and_recolours_each_image_and_lets_gradients_through():
+    torch.manual_seed(0)
+    images = torch.full((50, 3, 64, 64), -0.3)
+    images[:, :, 22:44, 22:44] = 0.3                                    # a square on a plain background
+    images.requires_grad_()
+    changed = augment.augment_differentiably(images)
+    middle = changed[:, :, 32:33, 32:33]
+    contrast = (middle - changed[:, :, 10:11, 10:11]).abs() / 0.6
+    assert 0.5 <= contrast.min() < 0.6 and 1.4 < contrast.max() <= 1.5
+    square = ((changed - middle).abs() < 1e-5).all(dim=1)
+    assert (square.sum(dim=(1, 2)) == 22 * 22).all(), "a shift by whole pixels leaves the square whole"
+    top = square.any(dim=2).int().argmax(dim=1)
+    assert top.min() == 14 and top.max() == 30, "shifted by up to an eighth of 64 pixels"
+    changed.sum().backward()
+    assert images.grad[:, :, 32, 32].abs().min() > 0
