@@ -130,7 +130,7 @@ def main():
                 score = discriminator(show(fake))
             generator_loss = binary_cross_entropy(score, ones)
             generator_optimizer.zero_grad()
-            generator_loss.backward()
+            generator_loss.backward(inputs=list(generator.parameters()))        # none for the discriminator's weights
             generator_optimizer.step()
             averaged.update_parameters(generator)
 
