@@ -49,24 +49,28 @@ def change_brightness_and_contrast(images, strength):
     return (mean + (images - mean) * _uniform(images, 1 - strength, 1 + strength)).clamp(0, 1)
 
 
-def augment_differentiably(images):
-    """What a discriminator is shown of real and generated images alike, so that it learns no real one by heart.
+def translate(images):
+    """Shift by up to ±1/8 of the size, in whole pixels; zeros come in. Images in any range; gradients flow back to them.
 
-    DiffAugment's colour and translation (Zhao et al. 2020, section 3.3; https://arxiv.org/abs/2006.10738), here for images
-    in [-1, 1], which may leave that range: brightness moved by up to ±0.5, saturation times 0 to 2, contrast times 0.5 to
-    1.5, then a shift by up to ±1/8 of the size, with zeros coming in. Gradients flow back to the images. The generator is
-    never compared with unchanged real faces while its own are changed, so it has no reason to draw the changes.
+    DiffAugment's translation (Zhao et al. 2020, section 3.3; https://arxiv.org/abs/2006.10738).
+    """
+    count, size, device = len(images), images.shape[-1], images.device
+    moves = torch.randint(-(size // 8), size // 8 + 1, (2, count, 1), device=device) * (2 / size)
+    across, down = torch.arange(1, 2 * size, 2, device=device) / size - 1 + moves
+    grid = torch.stack([across[:, None, :].expand(-1, size, -1), down[:, :, None].expand(-1, -1, size)], dim=3)
+    return F.grid_sample(images, grid, mode="nearest", align_corners=False)
+
+
+def recolour(images):
+    """Move the brightness by up to ±0.5, multiply the saturation by 0 to 2 and the contrast by 0.5 to 1.5.
+
+    DiffAugment's colour (see `translate`), here for images in [-1, 1], which may leave that range; gradients flow back.
     """
     images = images + _uniform(images, -0.5, 0.5)
     gray = images.mean(1, keepdim=True)
     images = gray + (images - gray) * _uniform(images, 0, 2)
     mean = images.mean((1, 2, 3), keepdim=True)
-    images = mean + (images - mean) * _uniform(images, 0.5, 1.5)
-    count, size, device = len(images), images.shape[-1], images.device
-    moves = torch.randint(-(size // 8), size // 8 + 1, (2, count, 1), device=device) * (2 / size)      # whole pixels
-    across, down = torch.arange(1, 2 * size, 2, device=device) / size - 1 + moves
-    grid = torch.stack([across[:, None, :].expand(-1, size, -1), down[:, :, None].expand(-1, -1, size)], dim=3)
-    return F.grid_sample(images, grid, mode="nearest", align_corners=False)
+    return mean + (images - mean) * _uniform(images, 0.5, 1.5)
 
 
 def invert(images):

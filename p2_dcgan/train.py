@@ -4,12 +4,13 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from common.augment import (
-    augment_differentiably,
     change_brightness_and_contrast,
     flip_horizontally,
     flip_vertically,
     normalise,
+    recolour,
     to_float,
+    translate,
 )
 from common.cli import run_command
 from common.data import load_faces
@@ -42,8 +43,9 @@ SETTINGS = (
     ("brightness_contrast", 0.2,   0.0,     0.0, "random brightness and contrast of the training faces: up to this share"),
     ("real_label",        1.0,     0.9,     0.9, "what the discriminator is asked to say of real faces; below 1 is "
                                                  "one-sided label smoothing (Salimans et al. 2016)"),
-    ("diff_augment",    False,    True,   False, "show the discriminator real and generated faces alike in random colours and "
-                                                 "places (Zhao et al. 2020)"),
+    ("diff_augment",   "none", "translation", "none", "how real and generated faces alike are changed for the discriminator: "
+                                                 "none, translation or colour, which is both (Zhao et al. 2020)",
+                                                 ("none", "translation", "colour")),
     ("ema_decay",         0.0,   0.995,     0.0, "share that the tested generator, a moving average of the trained one's "
                                                  "weights, keeps at each step; 0 takes the weights as they are", (0, 0.9999)),
 )
@@ -99,7 +101,9 @@ def main():
     real_target = torch.full((batch_size,), settings["real_label"], device=device)
     ones, zeros = torch.ones(batch_size, device=device), torch.zeros(batch_size, device=device)
 
-    show = augment_differentiably if settings["diff_augment"] else nn.Identity()
+    # the generator's faces are changed as the real ones are, so that it gains nothing by drawing a change itself
+    show = {"none": nn.Identity(), "translation": translate,
+            "colour": lambda images: translate(recolour(images))}[settings["diff_augment"]]
     while run.epoch < run.epochs and not run.finished:
         generator.train()
         discriminator.train()

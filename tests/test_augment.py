@@ -75,12 +75,12 @@ def test_resize_keeps_the_mean(images):
     assert augment.resize(images, 28) is images
 
 
-def test_differentiable_augmentation_moves_and_recolours_each_image_and_lets_gradients_through():
+def test_what_the_discriminator_is_shown_moves_and_recolours_each_image_and_lets_gradients_through():
     torch.manual_seed(0)
     images = torch.full((50, 3, 64, 64), -0.3)
     images[:, :, 22:44, 22:44] = 0.3                                    # a square on a plain background
     images.requires_grad_()
-    changed = augment.augment_differentiably(images)
+    changed = augment.translate(augment.recolour(images))
     middle = changed[:, :, 32:33, 32:33]
     contrast = (middle - changed[:, :, 10:11, 10:11]).abs() / 0.6
     assert 0.5 <= contrast.min() < 0.6 and 1.4 < contrast.max() <= 1.5
