@@ -26,7 +26,7 @@ SETTINGS = (
     ("lr_decay",          0.6,    0.6,    0.6, "factor of each cut"),
     ("horizontal_flip",  True,   True,   True, "mirror half of the training faces"),
     ("vertical_flip",    True,  False,  False, "turn half of the training faces upside down"),
-    ("kl_weight",         1.0,   0.25,   0.25, "weight of the KL divergence (summed over the latent) against the squared "
+    ("kl_weight",         1.0,    0.4,   0.25, "weight of the KL divergence (summed over the latent) against the squared "
                                                "error (summed over pixels); not in the report, 1 for a decoder variance "
                                                "of 1/2"),
 )
