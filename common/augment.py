@@ -7,6 +7,8 @@ import math
 import torch
 from torch.nn import functional as F
 
+from common.distributed import share, whole
+
 
 def to_float(images):
     """uint8 [N, 3, H, W] -> float32 in [0, 1], channels last (the layout in which convolutions are fastest)."""
@@ -18,24 +20,24 @@ def normalise(images):
     return images * 2 - 1
 
 
-def _uniform(images, low, high):
-    """One number an image, in a shape that broadcasts over it: [N, 1, 1, 1]."""
-    return torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(low, high)
+def _uniform(images, low, high, shape=(1, 1, 1)):
+    """Numbers for each image, one in a shape that broadcasts over it unless `shape` says otherwise: [N, *shape]."""
+    return share(torch.empty(whole(len(images)), *shape, device=images.device).uniform_(low, high))
 
 
-def _chance(images, probability):
+def chance(images, probability):
     """One decision an image: bool [N, 1, 1, 1]."""
     return _uniform(images, 0, 1) < probability
 
 
 def flip_horizontally(images):
     """Mirror half of the images left to right."""
-    return torch.where(_chance(images, 0.5), images.flip(3), images)
+    return torch.where(chance(images, 0.5), images.flip(3), images)
 
 
 def flip_vertically(images):
     """Turn half of the images upside down."""
-    return torch.where(_chance(images, 0.5), images.flip(2), images)
+    return torch.where(chance(images, 0.5), images.flip(2), images)
 
 
 def change_brightness_and_contrast(images, strength):
@@ -55,7 +57,7 @@ def translate(images):
     DiffAugment's translation (Zhao et al. 2020, section 3.3; https://arxiv.org/abs/2006.10738).
     """
     count, size, device = len(images), images.shape[-1], images.device
-    moves = torch.randint(-(size // 8), size // 8 + 1, (2, count, 1), device=device) * (2 / size)
+    moves = share(torch.randint(-(size // 8), size // 8 + 1, (2, whole(count), 1), device=device), dim=1) * (2 / size)
     across, down = torch.arange(1, 2 * size, 2, device=device) / size - 1 + moves
     grid = torch.stack([across[:, None, :].expand(-1, size, -1), down[:, :, None].expand(-1, -1, size)], dim=3)
     return F.grid_sample(images, grid, mode="nearest", align_corners=False)
@@ -75,7 +77,7 @@ def recolour(images):
 
 def invert(images):
     """Turn half of the images into their negatives."""
-    return torch.where(_chance(images, 0.5), 1 - images, images)
+    return torch.where(chance(images, 0.5), 1 - images, images)
 
 
 def change_geometry(images, degrees, scales, shift):
@@ -83,14 +85,13 @@ def change_geometry(images, degrees, scales, shift):
 
     What comes in from outside repeats the border.
     """
-    count, device = len(images), images.device
-    angle = torch.empty(count, device=device).uniform_(-degrees, degrees) * (math.pi / 180)
+    angle = _uniform(images, -degrees, degrees, shape=()) * (math.pi / 180)
     # the grid maps output to input positions, so a factor of 0.7 reads from a 1 / 0.7 larger window
-    scale = 1 / torch.empty(count, 2, device=device).uniform_(*scales)
-    move = torch.empty(count, 2, device=device).uniform_(-2 * shift, 2 * shift)
+    scale = 1 / _uniform(images, *scales, shape=(2,))
+    move = _uniform(images, -2 * shift, 2 * shift, shape=(2,))
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows = torch.stack([scale[:, 0] * cos, -scale[:, 0] * sin, move[:, 0],
-                        scale[:, 1] * sin, scale[:, 1] * cos, move[:, 1]], dim=1).view(count, 2, 3)
+                        scale[:, 1] * sin, scale[:, 1] * cos, move[:, 1]], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(rows, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(0, 1)
 
@@ -104,13 +105,13 @@ def blend_into_backgrounds(images, backgrounds):
     """
     size = images.shape[-1]
     corner = math.ceil(size / 4)
-    turned = torch.where(_chance(images, 0.5), backgrounds.flip(3), backgrounds)
-    turned = torch.where(_chance(images, 0.5), turned.flip(2), turned)
+    turned = torch.where(chance(images, 0.5), backgrounds.flip(3), backgrounds)
+    turned = torch.where(chance(images, 0.5), turned.flip(2), turned)
     patches = turned[:, :, :corner, :corner]
     stretched = F.interpolate(patches, size=(size, size), mode="bilinear", align_corners=False)
     strip = torch.cat([patches, patches.flip(3)], dim=3)
     mosaic = torch.cat([strip, strip.flip(2)], dim=2).repeat(1, 1, 2, 2)[:, :, :size, :size]
-    return (images - torch.where(_chance(images, 0.5), stretched, mosaic)).abs()
+    return (images - torch.where(chance(images, 0.5), stretched, mosaic)).abs()
 
 
 def resize(images, size):

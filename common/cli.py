@@ -13,6 +13,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 _quiet = False          # set by --quiet
+_group = None           # where this process is one of several that work together: their common.distributed.Group
+
+
+def join(group):
+    """Be one of several processes: only the first prints, and when they end early, the one with the last word says why."""
+    global _group
+    _group = group
+
+
+def is_quiet():
+    return _quiet or (_group is not None and _group.rank > 0)
 
 
 class UserError(Exception):
@@ -58,7 +69,7 @@ class CommandParser(argparse.ArgumentParser):
 
 def say(text, colour=None):
     """Print a line, unless --quiet was given; progress bars stay below it."""
-    if not _quiet:
+    if not is_quiet():
         tqdm.write(_coloured(text, colour, sys.stdout))
         sys.stdout.flush()          # who watches a log file sees it now
 
@@ -94,7 +105,17 @@ def run_command(main, when_stopped="nothing was written"):
 
 
 def _leave(kind, colour, message, code):
-    print(_coloured(kind, colour, sys.stderr), one_line(message), file=sys.stderr)
+    if _group is None or _group.has_last_word():
+        print(_coloured(kind, colour, sys.stderr), one_line(message), file=sys.stderr)
+    _exit(code)
+
+
+def _exit(code):
+    if _group:
+        # at once: torch's clean-up would wait for the other processes, which may have ended
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -124,7 +145,7 @@ def progress(iterable, description, unit="batch", total=None):
 
     `total` is for an iterable that has no length.
     """
-    return tqdm(iterable, desc=description, unit=unit, total=total, leave=False, disable=_quiet or None,
+    return tqdm(iterable, desc=description, unit=unit, total=total, leave=False, disable=is_quiet() or None,
                 dynamic_ncols=True)
 
 

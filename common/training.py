@@ -43,6 +43,15 @@ from common.cli import (
     written_whole,
 )
 from common.data import is_sample_data
+from common.distributed import (
+    from_first,
+    is_first,
+    mean,
+    processes,
+    share,
+    start,
+    use_own_gpu,
+)
 
 PRESETS = ("report", "tuned", "sample")
 YES_NO = {"True": "yes", "False": "no"}
@@ -64,8 +73,10 @@ def read_settings(problem, description, table, flags=()):
     must be given, as (name, choices, help).
     Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume` and `tensorboard` (bool);
     device and precision are resolved.
-    With --resume on a run that was started, that run's settings hold. Raises UsageError if a flag contradicts them.
+    With --resume on a run that was started, that run's settings hold. Raises UsageError if a flag contradicts them, or if
+    several processes cannot share a batch equally.
     """
+    start()
     given = vars(_parser(problem, description, table, flags).parse_args())
     given = {name: value for name, value in given.items() if value is not None}
     call = {name: given.pop(name) for name in OF_THIS_CALL}
@@ -94,7 +105,8 @@ def read_settings(problem, description, table, flags=()):
         settings |= {row[0]: row[column] for row in table} | given
     device = pick_device(settings["device"])
     settings |= {"problem": problem, "device": str(device), "precision": pick_precision(device, settings["precision"])}
-    return settings | call
+    share(torch.empty(settings["batch_size"]))      # or it says why not
+    return from_first(settings) | call      # another machine may lack the run folder
 
 
 def _parser(problem, description, table, flags):
@@ -150,6 +162,7 @@ def pick_device(name="auto"):
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        use_own_gpu(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
@@ -183,11 +196,12 @@ def autocast(device, precision):
 def shuffled_batches(count, batch_size, steps, device):
     """Random indices int64 [steps, batch_size] into `count` items, as one fresh permutation after the other.
 
-    Each item appears before any appears again, so a small set is cycled evenly beside a larger one.
+    Each item appears before any appears again, so a small set is cycled evenly beside a larger one. Of several processes,
+    each gets its share of every batch.
     """
     repeats = math.ceil(steps * batch_size / count)
     order = torch.cat([torch.randperm(count, device=device) for _ in range(repeats)])
-    return order[:steps * batch_size].view(steps, batch_size)
+    return share(order[:steps * batch_size].view(steps, batch_size), dim=1)
 
 
 def make_schedule(optimizer, kind, steps):
@@ -198,7 +212,10 @@ def make_schedule(optimizer, kind, steps):
 
 
 class Averages:
-    """Means of losses over an epoch. They wait on the device: reading each would make the host wait for each step."""
+    """Means of losses over an epoch and over all processes.
+
+    They wait on the device: reading each would make the host wait for each step. All processes must read at the same steps.
+    """
 
     def __init__(self):
         self.sums, self.count, self._names, self._unread = {}, 0, (), []
@@ -210,7 +227,7 @@ class Averages:
 
     def read(self):
         """Fetch what was added since the last call: a dict of floats for each step. The host waits for the device."""
-        rows = torch.stack(self._unread).tolist() if self._unread else []
+        rows = mean(torch.stack(self._unread)).tolist() if self._unread else []
         steps = [dict(zip(self._names, row)) for row in rows]
         for step in steps:
             for name, value in step.items():
@@ -244,13 +261,23 @@ class Run:
     process trains into it, if it cannot be written, if both its checkpoints are unreadable, or if --tensorboard was given
     but that package is not there.
 
-    `epoch` counts the epochs done; `finished` says that there is nothing left to do.
+    `epoch` counts the epochs done; `finished` says that there is nothing left to do. Of several processes, one alone `writes`
+    into the folder, and loads the checkpoint for all.
     """
 
     def __init__(self, settings, epochs, parts):
         self.settings, self.folder, self.epochs, self.parts = settings, settings["run"], epochs, parts
         self.device = torch.device(settings["device"])
         self.epoch, self.seconds, self.rows = 0, 0.0, []
+        self.writes = is_first()
+        torch.manual_seed(settings["seed"])
+        self.finished, state = from_first(self._open() if self.writes else None)
+        if state and not self.writes:
+            self._go_on_from(state)
+
+    def _open(self):
+        """Make the folder, or go on with the run in it. Returns `finished`, and the content of the checkpoint, if any."""
+        settings = self.settings
         self.finished = (self.folder / "summary.json").is_file()
         self.checkpoints = [self.folder / name for name in ("checkpoint.pt", "checkpoint_before.pt")]
         started = any(path.is_file() for path in self.checkpoints)
@@ -258,7 +285,7 @@ class Run:
             raise UserError(f"{self.folder} already holds a run; add --resume to go on with it, or choose another --run")
         if self.finished:
             say(f"{self.folder}: finished already, nothing to do")
-            return
+            return True, None
         summary_writer = _find_tensorboard() if settings["tensorboard"] else None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -271,12 +298,9 @@ class Run:
                 leftover.unlink()
         except OSError as error:
             raise UserError(f"cannot write to the folder {self.folder}: {error.strerror}; choose another --run") from None
-        torch.manual_seed(settings["seed"])
-        if started:
-            self._restore()
-        else:
-
-            write_json(self.folder / "config.json", describe_run(settings) | {"epochs": epochs})
+        state = self._restore() if started else None
+        if not started:
+            write_json(self.folder / "config.json", describe_run(settings) | {"epochs": self.epochs})
         self._write_metrics()
         self._events = None
         if summary_writer:
@@ -285,18 +309,14 @@ class Run:
             self._events = summary_writer(self.folder / "tensorboard")
             for row in self.rows:
                 self._write_events(row)
+        return False, state
 
     def _restore(self):
         damaged = {}
         for path in filter(Path.is_file, self.checkpoints):
             try:
                 state = _load(path)
-                for name, part in self.parts.items():
-                    part.load_state_dict(state["parts"][name])
-                torch.set_rng_state(state["random_cpu"])
-                if self.device.type == "cuda" and state["random_cuda"] is not None:
-                    torch.cuda.set_rng_state(state["random_cuda"], self.device)
-                self.epoch, self.seconds, self.rows = state["epoch"], state["seconds"], state["rows"]
+                self._go_on_from(state)
                 break
             except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
                 damaged[path] = _reason(error)
@@ -307,6 +327,15 @@ class Run:
             print(one_line(f"warning: {path} is damaged ({reason}); going on from the one before"), file=sys.stderr)
             path.unlink()       # so that it never takes the place of the good one
         say(f"{self.folder}: going on after epoch {self.epoch} of {self.epochs}")
+        return state
+
+    def _go_on_from(self, state):
+        for name, part in self.parts.items():
+            part.load_state_dict(state["parts"][name])
+        torch.set_rng_state(state["random_cpu"])
+        if self.device.type == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], self.device)
+        self.epoch, self.seconds, self.rows = state["epoch"], state["seconds"], state["rows"]
 
     def batches(self, indices, averages):
         """Iterate over the batches of one epoch behind a progress bar that shows the losses so far.
@@ -321,10 +350,9 @@ class Run:
             yield batch
             if number % check_every == 0 or number == len(indices):
                 self._check(averages)
-            if not bar.disable and time.perf_counter() - shown > 1:
-                self._check(averages)
-                bar.set_postfix({name: f"{value:.3g}" for name, value in averages.means().items()}, refresh=False)
-                shown = time.perf_counter()
+                if not bar.disable and time.perf_counter() - shown > 1:
+                    bar.set_postfix({name: f"{value:.3g}" for name, value in averages.means().items()}, refresh=False)
+                    shown = time.perf_counter()
 
     def _check(self, averages):
         steps = averages.read()
@@ -348,6 +376,8 @@ class Run:
         self.epoch += 1
         self.seconds += time.perf_counter() - self._epoch_started
         self.rows.append({"epoch": self.epoch} | metrics | {"seconds": round(self.seconds, 1)})
+        if not self.writes:
+            return
         cuda = self.device.type == "cuda"
         save_file(self.checkpoints[0], dict(
             epoch=self.epoch, seconds=self.seconds, rows=self.rows, parts=parts, random_cpu=torch.get_rng_state(),
@@ -411,6 +441,8 @@ def describe_run(settings):
     device = torch.device(settings["device"])
     threads = torch.get_num_threads()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {threads} thread{'s' * (threads > 1)}"
+    if processes() > 1:
+        name = f"{processes()} × {name}"
     return dict(
         command=["python3", "-m", f"{settings['problem']}.train", *sys.argv[1:]],
         settings={name: value for name, value in settings.items() if name not in OF_THIS_CALL},

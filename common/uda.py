@@ -7,6 +7,7 @@ from torch import nn
 
 from common.augment import (
     blend_into_backgrounds,
+    chance,
     change_geometry,
     invert,
     normalise,
@@ -14,6 +15,7 @@ from common.augment import (
 )
 from common.cli import CommandParser, UsageError, UserError, progress, say, written_whole
 from common.data import DIGIT_SIZE, DOMAINS, list_images, stream_images
+from common.distributed import gather
 
 # (source, target), in the report's order
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
@@ -53,8 +55,7 @@ def augment(images, settings, backgrounds=None):
     if settings["inversion"]:
         images = invert(images)
     if settings["blend"] and backgrounds is not None:
-        chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < settings["blend"]
-        images = torch.where(chosen, blend_into_backgrounds(images, backgrounds), images)
+        images = torch.where(chance(images, settings["blend"]), blend_into_backgrounds(images, backgrounds), images)
     return images
 
 
@@ -95,7 +96,7 @@ class PseudoLabels(nn.Module):
 
     def update(self, indices, logits):
         """Let the `logits` [N, 10] that were just given to the images `indices` int64 [N] enter their means."""
-        now = logits.detach().softmax(dim=1)
+        indices, now = gather(indices), gather(logits.detach().softmax(dim=1))
         self.means[indices] = self.MOMENTUM * self.means[indices] + (1 - self.MOMENTUM) * now
 
 

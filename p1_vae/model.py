@@ -5,6 +5,8 @@ Kingma & Welling, Auto-Encoding Variational Bayes, 2014 (https://arxiv.org/abs/1
 import torch
 from torch import nn
 
+from common.distributed import share, whole
+
 LATENT_SIZE = 256
 
 
@@ -67,5 +69,6 @@ class VAE(nn.Module):
     def forward(self, images):
         mu, logvar = self.encoder(images)
         # the reparameterisation trick (eq. 10 of the paper): z = mu + sigma * eps, eps ~ N(0, I)
-        latent = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+        eps = share(torch.randn(whole(len(mu)), LATENT_SIZE, device=mu.device))
+        latent = mu + torch.exp(0.5 * logvar) * eps
         return self.decoder(latent), mu, logvar

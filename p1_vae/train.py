@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from common.augment import flip_horizontally, flip_vertically, to_float
 from common.cli import run_command
 from common.data import load_faces
+from common.distributed import wrap
 from common.grid import save_grid
 from common.training import (
     WHEN_STOPPED,
@@ -69,7 +70,7 @@ def main():
     test = load_faces(settings["data"], "test", settings["limit"]).images.to(device)
 
     torch.manual_seed(settings["seed"])
-    vae = VAE().to(device, memory_format=torch.channels_last)
+    vae = wrap(VAE().to(device, memory_format=torch.channels_last))
     optimizer = torch.optim.Adam(vae.parameters(), lr=settings["lr"])
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
     fixed_latent = torch.randn(32, LATENT_SIZE, generator=torch.Generator().manual_seed(settings["seed"])).to(device)
@@ -97,12 +98,12 @@ def main():
         schedule.step()
 
         reconstructions, _ = reconstruct(vae, test)
-        if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 == run.epochs:
+        if run.writes and ((run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 == run.epochs):
             with torch.no_grad():
                 save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", vae.decoder(fixed_latent))
         run.end_epoch(**losses.means(), test_mse=image_mse(reconstructions, test).mean().item())
 
-    if not run.finished:
+    if run.writes and not run.finished:
         mse = image_mse(reconstruct(vae, test)[0], test)
         save_weights(run.folder / "weights.pt", run.meta(), vae=vae)
         run.finish(test_mse=mse.mean().item(), test_images=len(test), train_images=len(train))

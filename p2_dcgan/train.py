@@ -14,6 +14,7 @@ from common.augment import (
 )
 from common.cli import run_command
 from common.data import load_faces
+from common.distributed import share, wrap
 from common.grid import save_grid
 from common.metrics import pairwise_diversity, sharpness
 from common.training import (
@@ -90,6 +91,7 @@ def main():
                  for optimizer in (generator_optimizer, discriminator_optimizer)]
     # its faces change less from step to step than those of the generator under training (Yazıcı et al. 2019)
     averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(settings["ema_decay"]), use_buffers=True)
+    generator, discriminator = wrap(generator), wrap(discriminator)
     run = Run(settings, settings["epochs"], dict(
         generator=generator, averaged=averaged, discriminator=discriminator, generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer, generator_schedule=schedules[0],
@@ -98,8 +100,8 @@ def main():
     fixed = torch.Generator().manual_seed(settings["seed"])
     fixed_noise = make_noise(max(32, len(test)), settings["noise"], fixed).to(device)
     batch_size = min(settings["batch_size"], len(train))
-    real_target = torch.full((batch_size,), settings["real_label"], device=device)
-    ones, zeros = torch.ones(batch_size, device=device), torch.zeros(batch_size, device=device)
+    ones, zeros = share(torch.ones(batch_size, device=device)), share(torch.zeros(batch_size, device=device))
+    real_target = settings["real_label"] * ones
 
     # the generator's faces are changed as the real ones are, so that it gains nothing by drawing a change itself
     show = {"none": nn.Identity(), "translation": translate,
@@ -121,7 +123,7 @@ def main():
             # Goodfellow et al. 2014, algorithm 1. The discriminator ascends log D(x) + log(1 - D(G(z))); detach keeps
             # this step's gradient out of the generator
             with autocast(device, settings["precision"]):
-                fake = generator(make_noise(batch_size, settings["noise"], device=device))
+                fake = generator(share(make_noise(batch_size, settings["noise"], device=device)))
                 real_score = discriminator(show(real))
                 fake_score = discriminator(show(fake.detach()))
             discriminator_loss = binary_cross_entropy(real_score, real_target) + binary_cross_entropy(fake_score, zeros)
@@ -143,11 +145,11 @@ def main():
         for schedule in schedules:
             schedule.step()
 
-        if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 in (1, run.epochs):
+        if run.writes and ((run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 in (1, run.epochs)):
             save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", generate(averaged, fixed_noise[:32]))
         run.end_epoch(**losses.means())
 
-    if not run.finished:
+    if run.writes and not run.finished:
         samples = generate(averaged, fixed_noise[:len(test)])
         save_weights(run.folder / "weights.pt", run.meta(), generator=averaged.module)
         run.finish(sharpness=sharpness(samples), diversity=pairwise_diversity(samples),

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from common.augment import normalise, resize, to_float
 from common.cli import run_command
 from common.data import DOMAINS, load_digits
+from common.distributed import share, wrap
 from common.training import (
     WHEN_STOPPED,
     Averages,
@@ -101,8 +102,8 @@ def main():
     target_images = target.images.to(device)
 
     torch.manual_seed(settings["seed"])
-    extractor = FeatureExtractor().to(device, memory_format=torch.channels_last)
-    classifier, discriminator = Classifier().to(device), Discriminator().to(device)
+    extractor = wrap(FeatureExtractor().to(device, memory_format=torch.channels_last))
+    classifier, discriminator = wrap(Classifier().to(device)), wrap(Discriminator().to(device))
     parameters = [*extractor.parameters(), *classifier.parameters(), *discriminator.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings["lr"])
     larger = max(len(images), len(target_images)) if mode == "dann" else len(images)
@@ -117,7 +118,7 @@ def main():
 
     prepare = lambda digits: normalise(resize(digits, settings["image_size"]))
     # the domains in the order in which a batch holds them: the discriminator says 1 for source, 0 for target
-    domains = torch.cat([torch.ones(batch_size), torch.zeros(batch_size)]).to(device)
+    domains = torch.cat([share(torch.ones(batch_size)), share(torch.zeros(batch_size))]).to(device)
     while run.epoch < run.epochs and not run.finished:
         extractor.train()
         classifier.train()
@@ -137,12 +138,12 @@ def main():
                 growth = reversal_weight((run.epoch * steps + step) / total_steps)
                 with autocast(device, settings["precision"]):
                     features = extractor(prepare(torch.cat([source_batch, target_batch])))
-                    logits, target_logits = classifier(features).split(batch_size)
+                    logits, target_logits = classifier(features).chunk(2)
                     domain_scores = discriminator(ReverseGradient.apply(features, settings["domain_weight"] * growth))
                 label_loss = F.cross_entropy(logits, source_labels)
                 domain_loss = binary_cross_entropy(domain_scores, domains)
                 given = pseudo_labels.look_up(target_indices)
-                pseudo_loss = F.cross_entropy(target_logits, given, reduction="sum") / batch_size
+                pseudo_loss = F.cross_entropy(target_logits, given, reduction="sum") / len(given)
                 pseudo_labels.update(target_indices, target_logits)
                 loss = label_loss + domain_loss + settings["pseudo_weight"] * growth * pseudo_loss
                 losses.add(label_loss=label_loss, domain_loss=domain_loss, pseudo_loss=pseudo_loss,
@@ -161,7 +162,7 @@ def main():
             schedule.step()
         run.end_epoch(**losses.means())
 
-    if not run.finished:
+    if run.writes and not run.finished:
         # the last epoch's weights: none is picked, so the target's test labels choose nothing
         network = make_network(extractor, classifier, settings, device)
         tests = {name: load_digits(settings["data"], settings[name], "test", settings["limit"])

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from common.augment import normalise, to_float
 from common.cli import run_command
 from common.data import DOMAINS, load_digits
+from common.distributed import share, wrap
 from common.training import (
     WHEN_STOPPED,
     Averages,
@@ -78,9 +79,9 @@ def main():
     target_images = target.images.to(device)
 
     torch.manual_seed(settings["seed"])
-    source_encoder = LeNetEncoder2().to(device, memory_format=torch.channels_last)
-    target_encoder = LeNetEncoder2().to(device, memory_format=torch.channels_last)
-    classifier, discriminator = LeNetClassifier().to(device), Discriminator().to(device)
+    source_encoder = wrap(LeNetEncoder2().to(device, memory_format=torch.channels_last))
+    target_encoder = wrap(LeNetEncoder2().to(device, memory_format=torch.channels_last))
+    classifier, discriminator = wrap(LeNetClassifier().to(device)), wrap(Discriminator().to(device))
     source_optimizer = torch.optim.Adam([*source_encoder.parameters(), *classifier.parameters()], settings["lr"])
     betas = (settings["beta1"], 0.999)
     target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas)
@@ -103,7 +104,7 @@ def main():
         source_encoder.train()
         losses = Averages()
         for indices in run.batches(shuffled_batches(len(source_images), batch_size, source_steps, device), losses):
-            backgrounds = target_images[torch.randint(len(target_images), (batch_size,), device=device)]
+            backgrounds = target_images[share(torch.randint(len(target_images), (batch_size,), device=device))]
             images = augment(to_float(source_images[indices]), settings, to_float(backgrounds))
             with autocast(device, settings["precision"]):
                 logits = classifier(source_encoder(normalise(images)))
@@ -121,8 +122,8 @@ def main():
         target_encoder.load_state_dict(source_encoder.state_dict())
     source_encoder.eval().requires_grad_(False)
     classifier.eval().requires_grad_(False)
-    is_source = torch.full((batch_size,), SOURCE, device=device)
-    is_target = torch.full((batch_size,), TARGET, device=device)
+    is_source = share(torch.full((batch_size,), SOURCE, device=device))
+    is_target = share(torch.full((batch_size,), TARGET, device=device))
     while run.epoch < run.epochs and not run.finished:
         target_encoder.train(settings["target_dropout"])
         losses = Averages()
@@ -151,7 +152,7 @@ def main():
                 logits = classifier(target_features)
             encoder_loss = F.nll_loss(guesses_for_target, is_source)
             given = pseudo_labels.look_up(target_indices)
-            pseudo_loss = F.cross_entropy(logits, given, reduction="sum") / batch_size
+            pseudo_loss = F.cross_entropy(logits, given, reduction="sum") / len(given)
             pseudo_labels.update(target_indices, logits)
             loss = settings["adversarial_weight"] * encoder_loss + settings["pseudo_weight"] * pseudo_loss
             target_optimizer.zero_grad()
@@ -163,7 +164,7 @@ def main():
                        domain_accuracy=(guesses.argmax(dim=1) == truth).float().mean())
         run.end_epoch(**losses.means())
 
-    if not run.finished:
+    if run.writes and not run.finished:
         # the last epoch's weights: none is picked, so the target's test labels choose nothing
         target_test, source_test = (load_digits(settings["data"], settings[name], "test", settings["limit"])
                                     for name in ("target", "source"))
