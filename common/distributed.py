@@ -134,7 +134,9 @@ def wrap(module):
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
     for layer in module.modules():
         layer.__class__ = {nn.BatchNorm2d: _BatchNorm2d, nn.Dropout2d: _Dropout2d}.get(type(layer), type(layer))
-    return _Replica(module, broadcast_buffers=False)        # the buffers are alike, as their batch statistics are
+    replica = _Replica(module)
+    replica.broadcast_buffers = False       # they are alike, as their batch statistics are
+    return replica
 
 
 class _Replica(nn.parallel.DistributedDataParallel):
