@@ -98,13 +98,20 @@ def run_command(main, when_stopped="nothing was written"):
     except KeyboardInterrupt:
         _leave("stopped:", "yellow", when_stopped, 130)
     except (MemoryError, RuntimeError) as error:
+        if _group and _group.is_broken_by(error):
+            _leave("error:", "red", f"another process of this run was killed; {when_stopped}", 1)
         # torch has no error of its own for a CPU's memory; "allocate" is in its words for every device
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
         _leave("error:", "red", "out of memory; try a smaller --batch-size or --limit", 1)
+    if _group:
+        _exit(0)
 
 
 def _leave(kind, colour, message, code):
+    if _group:
+        for number in (signal.SIGINT, signal.SIGTERM):      # torchrun passes on what the terminal has sent already
+            signal.signal(number, signal.SIG_IGN)
     if _group is None or _group.has_last_word():
         print(_coloured(kind, colour, sys.stderr), one_line(message), file=sys.stderr)
     _exit(code)

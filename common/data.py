@@ -7,10 +7,13 @@
 
 A split is decoded once. The tensor is kept in ROOT/.cache under a name made from the csv's content and each image's
 name, size and time, so that a changed file is noticed; where ROOT cannot be written to, every start decodes anew.
+It is a memory map of the cache, of which only the images in use need memory: a split may be larger than that of the
+computer, and (`on_device`) than that of the GPU.
 """
 import csv
 import hashlib
 import itertools
+import math
 import os
 import stat
 import warnings
@@ -34,6 +37,7 @@ FACE_SIZE = 64
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP")      # no others, whatever a file's name says: some would start other programs
 SAMPLE_MARK = "SAMPLE_DATA.txt"        # common/sample_data.py leaves this file in the folder it writes
+RESIDENT_SHARE = 0.5    # of a GPU's free memory, up to which a split's images may be held there; training needs the rest
 
 
 # Pillow warns of an image of more than 89 million pixels and refuses one of twice as many; here both are refused
@@ -85,6 +89,35 @@ def load_faces(root, split, limit=None):
     names = [name for _, (name, *_) in rows]
     images = _load_images(root, csv_path, names, FACE_SIZE, f"face-{split}", limit)
     return Faces(images, torch.tensor(attributes, dtype=torch.uint8), names)
+
+
+def on_device(images, device):
+    """The images uint8 [N, 3, H, W] of a split for training: result[indices], indices int64 [B], is a batch on `device`.
+
+    Images that fit are held on the device. Others are streamed: each batch is read from the memory map when it is asked for.
+    """
+    if images.nbytes <= RESIDENT_SHARE * _free_memory(device):
+        return images.to(device)        # on a CPU the memory map itself
+    return StreamedImages(images, device)
+
+
+def _free_memory(device):
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
+
+
+class StreamedImages:
+    """Images uint8 [N, 3, H, W] in the computer's memory or on its disk, whose batches are brought to `device`."""
+
+    def __init__(self, images, device):
+        self.images, self.device = images, device
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, indices):
+        # the host has to know the indices, so it waits for the device here, once a step
+        batch = self.images[indices.cpu()]
+        return batch.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else batch.to(self.device)
 
 
 def is_sample_data(root):
@@ -158,10 +191,10 @@ def read_images(paths, size, description="decoding", resize=True):
     return torch.from_numpy(images)
 
 
-def stream_images(paths, size, description, block=128):
+def stream_images(paths, size, description, resize=True, block=128):
     """As `read_images`, but yields uint8 [`block` or fewer, 3, size, size], so that few images are in memory at once."""
     def read(start):
-        return np.stack([read_image(path, size).transpose(2, 0, 1) for path in paths[start:start + block]])
+        return np.stack([read_image(path, size, resize).transpose(2, 0, 1) for path in paths[start:start + block]])
 
     starts = iter(range(0, len(paths), block))
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress(range(len(paths)), description, "image") as bar:
@@ -248,23 +281,31 @@ def _load_images(root, csv_path, names, size, kind, limit):
     cache = Path(root) / ".cache"
     prefix = f"{kind}-{len(names)}-"
     cached = cache / f"{prefix}{digest.hexdigest()[:16]}.npy"
-    if cached.is_file():
-        try:
-            # a private (copy-on-write) map: pages are read when touched, the file is never changed
-            images = torch.from_numpy(np.load(cached, mmap_mode="c"))
-            if images.shape == (len(names), 3, size, size) and images.dtype == torch.uint8:
-                return images
-        except (OSError, EOFError, TypeError, ValueError):
-            pass    # a damaged cache file is made again below
-    images = read_images([folder / name for name in names], size, f"decoding {kind}", resize=False)
-    if cache.is_symlink():
-        return images       # nothing is written outside ROOT
+    shape = (len(names), 3, size, size)
     try:
-        cache.mkdir(exist_ok=True)
-        for stale in cache.glob(f"{prefix}*.npy"):
-            stale.unlink(missing_ok=True)
-        with written_whole(cached) as part:
-            np.save(part, images.numpy())
-    except (OSError, UserError):
-        pass        # a read-only or full disk costs the next start some time, nothing else
-    return images
+        return _map(cached, shape)
+    except (OSError, EOFError, TypeError, ValueError):
+        pass    # a missing or damaged cache file is made below
+    what = [folder / name for name in names], size, f"decoding {kind}", False
+    if not cache.is_symlink():      # nothing is written outside ROOT
+        try:
+            cache.mkdir(exist_ok=True)
+            for stale in cache.glob(f"{prefix}*.npy"):
+                stale.unlink(missing_ok=True)
+            with written_whole(cached) as part, open(part, "wb") as file:
+                np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+                for images in stream_images(*what):
+                    file.write(images.numpy().tobytes())
+            return _map(cached, shape)
+        except (OSError, UserError):
+            pass        # a read-only or full disk: the images must fit into memory; a damaged image is named below
+    return read_images(*what)
+
+
+def _map(path, shape):
+    """The uint8 array of that shape in a npy file, as a tensor. Raises ValueError if it is another, or what np.load does."""
+    # a private (copy-on-write) map: pages are read when touched, the file is never changed
+    images = np.load(path, mmap_mode="c")
+    if images.shape != shape or images.dtype != np.uint8:
+        raise ValueError
+    return torch.from_numpy(images)

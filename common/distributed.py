@@ -31,6 +31,10 @@ class Group(NamedTuple):
         except RuntimeError:        # torchrun itself has gone
             return False
 
+    def is_broken_by(self, error):
+        """Whether this RuntimeError is how one process learns of another's end: NCCL's errors, and Gloo's without a type."""
+        return isinstance(error, dist.DistError) or "gloo" in str(error)
+
 
 _group = None
 

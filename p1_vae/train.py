@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from common.augment import flip_horizontally, flip_vertically, to_float
 from common.cli import run_command
-from common.data import load_faces
+from common.data import load_faces, on_device
 from common.distributed import wrap
 from common.grid import save_grid
 from common.training import (
@@ -47,12 +47,13 @@ def vae_loss(reconstruction, images, mu, logvar):
 
 @torch.no_grad()
 def reconstruct(vae, images, batch_size=256):
-    """uint8 [N, 3, 64, 64] on the VAE's device -> reconstructions from the latent mean [N, 3, 64, 64] in [0, 1], and
-    the latent means [N, 256]; float32, on the CPU."""
+    """uint8 [N, 3, 64, 64] -> reconstructions from the latent mean [N, 3, 64, 64] in [0, 1], and the latent means [N, 256];
+    float32, on the CPU."""
     vae.eval()
+    device = next(vae.parameters()).device
     means, outputs = [], []
     for batch in images.split(batch_size):
-        mu, _ = vae.encoder(to_float(batch))
+        mu, _ = vae.encoder(to_float(batch.to(device)))
         means.append(mu.cpu())
         outputs.append(vae.decoder(mu).cpu())
     return torch.cat(outputs), torch.cat(means)
@@ -60,14 +61,14 @@ def reconstruct(vae, images, batch_size=256):
 
 def image_mse(reconstructions, images):
     """Mean squared error of each image on [0, 1] pixels: float32 [N], for uint8 images [N, 3, 64, 64]."""
-    return (reconstructions - images.cpu() / 255).square().mean(dim=(1, 2, 3))
+    return (reconstructions - images / 255).square().mean(dim=(1, 2, 3))
 
 
 def main():
     settings = read_settings(__package__, "Train the VAE of problem 1 on faces.", SETTINGS)
     device = torch.device(settings["device"])
-    train = load_faces(settings["data"], "train", settings["limit"]).images.to(device)
-    test = load_faces(settings["data"], "test", settings["limit"]).images.to(device)
+    train = on_device(load_faces(settings["data"], "train", settings["limit"]).images, device)
+    test = load_faces(settings["data"], "test", settings["limit"]).images
 
     torch.manual_seed(settings["seed"])
     vae = wrap(VAE().to(device, memory_format=torch.channels_last))

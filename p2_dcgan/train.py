@@ -13,7 +13,7 @@ from common.augment import (
     translate,
 )
 from common.cli import run_command
-from common.data import load_faces
+from common.data import load_faces, on_device
 from common.distributed import share, wrap
 from common.grid import save_grid
 from common.metrics import pairwise_diversity, sharpness
@@ -78,7 +78,7 @@ def generate(generator, noise, batch_size=256):
 def main():
     settings = read_settings(__package__, "Train the DCGAN of problem 2 on faces.", SETTINGS)
     device = torch.device(settings["device"])
-    train = load_faces(settings["data"], "train", settings["limit"]).images.to(device)
+    train = on_device(load_faces(settings["data"], "train", settings["limit"]).images, device)
     test = load_faces(settings["data"], "test", settings["limit"]).images
 
     torch.manual_seed(settings["seed"])

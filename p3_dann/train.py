@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from common.augment import normalise, resize, to_float
 from common.cli import run_command
-from common.data import DOMAINS, load_digits
+from common.data import DOMAINS, load_digits, on_device
 from common.distributed import share, wrap
 from common.training import (
     WHEN_STOPPED,
@@ -98,8 +98,8 @@ def main():
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
     target = load_digits(settings["data"], settings["target"], "train", settings["limit"])
     labelled = target if mode == "target" else source
-    images, labels = labelled.images.to(device), labelled.labels.to(device)
-    target_images = target.images.to(device)
+    images, labels = on_device(labelled.images, device), labelled.labels.to(device)
+    target_images = on_device(target.images, device)
 
     torch.manual_seed(settings["seed"])
     extractor = wrap(FeatureExtractor().to(device, memory_format=torch.channels_last))

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from common.augment import normalise, to_float
 from common.cli import run_command
-from common.data import DOMAINS, load_digits
+from common.data import DOMAINS, load_digits, on_device
 from common.distributed import share, wrap
 from common.training import (
     WHEN_STOPPED,
@@ -75,8 +75,8 @@ def main():
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
     target = load_digits(settings["data"], settings["target"], "train", settings["limit"])
     batch_size = min(settings["batch_size"], max(len(source.images), len(target.images)))
-    source_images, source_labels = source.images.to(device), source.labels.to(device)
-    target_images = target.images.to(device)
+    source_images, source_labels = on_device(source.images, device), source.labels.to(device)
+    target_images = on_device(target.images, device)
 
     torch.manual_seed(settings["seed"])
     source_encoder = wrap(LeNetEncoder2().to(device, memory_format=torch.channels_last))
