@@ -1,4 +1,5 @@
 """Reading the course layout: what is read, what is cached, what is refused and how."""
+import resource
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from common import data
 from common.cli import UserError
-from common.data import ATTRIBUTES, list_images, load_digits, load_faces, read_image
+from common.data import ATTRIBUTES, StreamedImages, list_images, load_digits, load_faces, on_device, read_image
 
 
 @pytest.fixture
@@ -115,12 +116,32 @@ def test_a_missing_split_says_how_to_get_it(tmp_path):
         load_faces(tmp_path, "train")
 
 
-def test_a_read_only_data_folder_still_loads(layout, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
-    monkeypatch.setattr(data.np, "save", refuse)
-    assert len(load_digits(layout, "usps", "train").labels) == 3
+def test_a_full_disk_still_loads(layout):
+    """The limit on the size of files stands for the disk: the system refuses a write in the middle of the cache."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        images = load_digits(layout, "usps", "train").images
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list((layout / ".cache").iterdir())
+    assert torch.equal(load_digits(layout, "usps", "train").images, images)
+
+
+def test_a_split_is_decoded_into_its_cache_not_into_memory(layout, monkeypatch):
+    monkeypatch.setattr(data, "read_images", lambda *_: pytest.fail("decoded into memory"))
+    images = load_digits(layout, "usps", "train").images
+    assert on_device(images, torch.device("cpu")) is images, "training on a CPU reads the memory map itself"
+
+
+def test_images_that_do_not_fit_on_the_device_are_streamed(layout, monkeypatch):
+    images = load_digits(layout, "usps", "train").images
+    monkeypatch.setattr(data, "_free_memory", lambda device: 2 * images.nbytes - 1)
+    streamed = on_device(images, torch.device("cpu"))
+    assert isinstance(streamed, StreamedImages) and len(streamed) == 3
+    assert torch.equal(streamed[torch.tensor([2, 0])], images[[2, 0]])
+    monkeypatch.setattr(data, "_free_memory", lambda device: 2 * images.nbytes)
+    assert torch.is_tensor(on_device(images, torch.device("cpu")))
 
 
 @pytest.mark.parametrize("mode, value, expected", [

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from common import data
 from common.cli import UserError
 from common.training import shuffled_batches
 from tests.conftest import SMALL, assert_same_weights, modules
@@ -41,6 +42,19 @@ def test_run_folder_determinism_and_exact_resume(problem, train, interrupted, tm
     other = train(problem, tmp_path / "other", *SMALL[problem], "--seed", 1)
     with pytest.raises(AssertionError):
         assert_same_weights(whole, other)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_streamed_images_train_the_same_weights(problem, train, tmp_path, monkeypatch):
+    """As for a dataset that is larger than the memory of the device."""
+    flags = (*SMALL[problem], "--epochs", "1")
+    resident = train(problem, tmp_path / "resident", *flags)
+    monkeypatch.setattr(data, "_free_memory", lambda device: 0)
+    get, taken = data.StreamedImages.__getitem__, []
+    monkeypatch.setattr(data.StreamedImages, "__getitem__", lambda images, indices: taken.append(1) or get(images, indices))
+    streamed = train(problem, tmp_path / "streamed", *flags)
+    assert len(taken) >= 5, "a batch in each step"
+    assert_same_weights(resident, streamed)
 
 
 def test_adda_moves_the_target_encoder_alone(train, interrupted, tmp_path):
