@@ -99,7 +99,7 @@ def run_command(main, when_stopped="nothing was written"):
         _leave("stopped:", "yellow", when_stopped, 130)
     except (MemoryError, RuntimeError) as error:
         if _group and _group.is_broken_by(error):
-            _leave("error:", "red", f"another process of this run was killed; {when_stopped}", 1)
+            _leave("error:", "red", f"another process of this run has ended; {when_stopped}", 1)
         # torch has no error of its own for a CPU's memory; "allocate" is in its words for every device
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise

@@ -80,16 +80,18 @@ def use_own_gpu(device):
 
 # ---- the batch -------------------------------------------------------------------------------------------------------
 
-def share(rows, dim=0):
-    """This process's part of what has a row (along `dim`) for each image of the global batch.
-
-    Raises UsageError if the processes cannot have equal parts.
-    """
-    count = rows.shape[dim]
+def share_size(count):
+    """How many of the `count` images of the global batch are this process's. Raises UsageError unless all have equally many."""
     if count % processes():
         raise UsageError(f"a batch of {count} images cannot be shared equally by {processes()} processes; choose a "
                          f"--batch-size that {processes()} divides")
-    return rows.chunk(processes(), dim)[_group.rank] if _group else rows
+    return count // processes()
+
+
+def share(rows, dim=0):
+    """This process's part of what has a row (along `dim`) for each image of the global batch. Errors as of `share_size`."""
+    size = share_size(rows.shape[dim])
+    return rows.narrow(dim, _group.rank * size, size) if _group else rows
 
 
 def whole(count):

@@ -49,6 +49,7 @@ from common.distributed import (
     mean,
     processes,
     share,
+    share_size,
     start,
     use_own_gpu,
 )
@@ -105,13 +106,15 @@ def read_settings(problem, description, table, flags=()):
         settings |= {row[0]: row[column] for row in table} | given
     device = pick_device(settings["device"])
     settings |= {"problem": problem, "device": str(device), "precision": pick_precision(device, settings["precision"])}
-    share(torch.empty(settings["batch_size"]))      # or it says why not
+    share_size(settings.get("batch_size", 0))
     return from_first(settings) | call      # another machine may lack the run folder
 
 
 def _parser(problem, description, table, flags):
     needed = "".join(f" --{name} NAME" for name, *_ in flags)
-    parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", description=description)
+    several = f"On N GPUs: torchrun --nproc_per_node=N -m -- {problem}.train [flags]; the batch size is that of all together."
+    parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", description=description,
+                           epilog=several)
     group = parser.add_argument_group("the run")
     group.add_argument("--run", type=Path, required=True, metavar="DIR", help="the folder of this run")
     group.add_argument("--resume", action="store_true", help="go on with the run in that folder, if there is one")
