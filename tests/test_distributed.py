@@ -131,7 +131,7 @@ def test_a_signal_to_one_process_stops_all_with_one_line(sample_data, train, tmp
         time.sleep(0.05)
     workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     os.kill(int(workers[1]), signal.SIGTERM)
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate(timeout=300)
     told = [line for line in error.splitlines() if line.startswith(("error:", "stopped:"))]
     assert len(told) == 1 and "the same command with --resume goes on from there" in told[0]
     assert "epoch 1/501" in output and "done in" not in output
