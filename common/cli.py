@@ -23,6 +23,7 @@ def join(group):
 
 
 def is_quiet():
+    """Whether this process prints nothing but errors."""
     return _quiet or (_group is not None and _group.rank > 0)
 
 

@@ -290,7 +290,7 @@ def _load_images(root, csv_path, names, size, kind, limit):
     if not cache.is_symlink():      # nothing is written outside ROOT
         try:
             cache.mkdir(exist_ok=True)
-            for stale in cache.glob(f"{prefix}*.npy"):
+            for stale in set(cache.glob(f"{prefix}*.npy")) - {cached}:
                 stale.unlink(missing_ok=True)
             with written_whole(cached) as part, open(part, "wb") as file:
                 np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
