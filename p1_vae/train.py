@@ -41,22 +41,24 @@ def vae_loss(reconstruction, images, mu, logvar):
     which is -log p(x | z) of a Gaussian decoder up to scale and constant, and KL(q(z | x) || N(0, I)) in nats.
     """
     squared_error = F.mse_loss(reconstruction, images, reduction="sum") / len(images)
-    kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum() / len(images)
-    return squared_error, kl
+    return squared_error, image_kl(mu, logvar).mean()
+
+
+def image_kl(mu, logvar):
+    """KL(N(mu, exp(logvar)) || N(0, I)) of each image in nats: [N], for mu and logvar float [N, 256]."""
+    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(dim=1)
 
 
 @torch.no_grad()
 def reconstruct(vae, images, batch_size=256):
-    """uint8 [N, 3, 64, 64] -> reconstructions from the latent mean [N, 3, 64, 64] in [0, 1], and the latent means [N, 256];
-    float32, on the CPU."""
+    """uint8 [N, 3, 64, 64] on the VAE's device -> reconstructions from the latent mean [N, 3, 64, 64] in [0, 1], and mu and
+    logvar of the latent, each [N, 256]; float32, on the CPU."""
     vae.eval()
-    device = next(vae.parameters()).device
-    means, outputs = [], []
+    batches = []
     for batch in images.split(batch_size):
-        mu, _ = vae.encoder(to_float(batch.to(device)))
-        means.append(mu.cpu())
-        outputs.append(vae.decoder(mu).cpu())
-    return torch.cat(outputs), torch.cat(means)
+        mu, logvar = vae.encoder(to_float(batch))
+        batches.append([tensor.cpu() for tensor in (vae.decoder(mu), mu, logvar)])
+    return tuple(map(torch.cat, zip(*batches)))
 
 
 def image_mse(reconstructions, images):
@@ -98,16 +100,17 @@ def main():
             losses.add(reconstruction=squared_error, kl=kl)
         schedule.step()
 
-        reconstructions, _ = reconstruct(vae, test)
-        if run.writes and ((run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 == run.epochs):
+        reconstructions, _, _ = reconstruct(vae, test)
+        if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 == run.epochs:
             with torch.no_grad():
                 save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", vae.decoder(fixed_latent))
         run.end_epoch(**losses.means(), test_mse=image_mse(reconstructions, test).mean().item())
 
-    if run.writes and not run.finished:
-        mse = image_mse(reconstruct(vae, test)[0], test)
+    if not run.finished:
+        reconstructions, mu, logvar = reconstruct(vae, test)
         save_weights(run.folder / "weights.pt", run.meta(), vae=vae)
-        run.finish(test_mse=mse.mean().item(), test_images=len(test), train_images=len(train))
+        run.finish(test_mse=image_mse(reconstructions, test).mean().item(), test_kl=image_kl(mu, logvar).mean().item(),
+                   test_images=len(test), train_images=len(train))
 
 
 if __name__ == "__main__":
