@@ -15,6 +15,11 @@ def to_float(images):
     return images.to(torch.float32, memory_format=torch.channels_last) / 255
 
 
+def to_bytes(images):
+    """[0, 1] -> uint8 [N, 3, H, W], as in a picture file."""
+    return (images * 255).round().to(torch.uint8)
+
+
 def normalise(images):
     """[0, 1] -> [-1, 1]: transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)) of the report."""
     return images * 2 - 1

@@ -16,7 +16,14 @@ SEED = 0
 def sample(vae, count=32, seed=SEED):
     """Faces float32 [count, 3, 64, 64] in [0, 1], decoded from N(0, I); the same for the same seed, on the CPU."""
     latent = torch.randn(count, LATENT_SIZE, generator=torch.Generator().manual_seed(seed))
-    return vae.decoder(latent)
+    return torch.cat([vae.decoder(batch) for batch in latent.split(256)])
+
+
+def sample_weights(path, count=32):
+    """As `sample`, from the weights at `path`. Raises UserError if they are no VAE's."""
+    vae = VAE()
+    load_weights(path, vae=vae)
+    return sample(vae, count)
 
 
 def main():
@@ -25,11 +32,9 @@ def main():
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
     args = parser.parse_args()
 
-    vae = VAE()
     path = find_weights(args.weights, SHIPPED, "train with `bash p1_vae/run.sh`, then add "
                                                "--weights runs/report/p1_vae/weights.pt")
-    load_weights(path, vae=vae)
-    save_grid(args.output, sample(vae))
+    save_grid(args.output, sample_weights(path))
     say(f"{args.output}: 32 faces, 8 by 4, sampled with seed {SEED}")
 
 

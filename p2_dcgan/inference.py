@@ -18,17 +18,22 @@ def sample(generator, noise, count=32, seed=SEED):
     return generate(generator, make_noise(count, noise, torch.Generator().manual_seed(seed)))
 
 
+def sample_weights(path, count=32):
+    """As `sample`, from the weights at `path`. Raises UserError if they are no generator's."""
+    generator = Generator()
+    meta = load_weights(path, "noise", generator=generator)
+    return sample(generator, meta["noise"], count)
+
+
 def main():
     parser = CommandParser(prog="bash hw_p2.sh", description="Write one image with 32 faces sampled from the GAN, seed fixed.")
     parser.add_argument("output", type=Path, metavar="OUT.png", help="image to write")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
     args = parser.parse_args()
 
-    generator = Generator()
     path = find_weights(args.weights, SHIPPED, "train with `bash p2_dcgan/run.sh`, then add "
                                                "--weights runs/report/p2_dcgan_uniform/weights.pt")
-    meta = load_weights(path, "noise", generator=generator)
-    save_grid(args.output, sample(generator, meta["noise"]))
+    save_grid(args.output, sample_weights(path))
     say(f"{args.output}: 32 faces, 8 by 4, sampled with seed {SEED}")
 
 

@@ -48,9 +48,9 @@ def weights(tmp_path_factory):
     """Untrained weights as training leaves them, of all problems, and p4's without its target ("bare"): {"p1": path, …}."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    save_weights(folder / "p1.pt", {}, vae=VAE())
-    save_weights(folder / "p2.pt", {"noise": "uniform"}, generator=Generator())
-    save_weights(folder / "p3.pt", {"target": "mnistm", "image_size": 8}, extractor=FeatureExtractor(),
+    save_weights(folder / "p1.pt", {"problem": "p1_vae"}, vae=VAE())
+    save_weights(folder / "p2.pt", {"problem": "p2_dcgan", "noise": "uniform"}, generator=Generator())
+    save_weights(folder / "p3.pt", {"problem": "p3_dann", "target": "mnistm", "image_size": 8}, extractor=FeatureExtractor(),
                  classifier=Classifier())
     save_weights(folder / "p4.pt", {"target": "mnistm"}, target_encoder=LeNetEncoder2(), classifier=LeNetClassifier())
     save_weights(folder / "bare.pt", {}, target_encoder=LeNetEncoder2(), classifier=LeNetClassifier())

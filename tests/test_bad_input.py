@@ -289,6 +289,16 @@ CASES = [
     (EVAL, TRUTH | {"pred.csv": 'image_name,label\n"a\nb",x\n'}, 1, r"the label of 'a\nb' is 'x'"),
     (EVAL, TRUTH | {"pred.csv": b"\xef\xbb\xbflabel,more,image_name\r\n2,,b.png\r\n\"1.0\",,a.png\r\n"}, 0, "Accuracy: 2/2"),
     (EVAL, TRUTH | {"pred.csv": "image_name,label\nc.png,9\na.png,1\nb.png,1\n"}, 0, "Accuracy: 1/2 (50.00%)"),
+    # metrics of faces
+    (("hw_faces.py",), {}, 2, "required: IMAGE_DIR|WEIGHTS.pt"),
+    (("hw_faces.py", "nowhere", "--data", "data"), {}, 1, "the weights nowhere do not exist"),
+    (("hw_faces.py", "images", "--data", "data"), {}, 1, "images holds one image; the metrics need at least 2"),
+    (("hw_faces.py", "images", "--data", "data"), {"images/2.png": "text"}, 1, "cannot read the image images/2.png"),
+    (("hw_faces.py", "images/1.png", "--data", "data"), {}, 1, "images/1.png does not hold the weights"),
+    (("hw_faces.py", "=p3", "--data", "data"), {}, 1, "holds weights of p3_dann, which makes no faces"),
+    (("hw_faces.py", "=bare", "--data", "data"), {}, 1, "it does not say its problem"),
+    (("hw_faces.py", "images"), {}, 1, "train.csv does not exist; download the dataset"),
+    (("hw_faces.py", "images", "--data", "data"), {"images/2.png": picture("L", (9, 99))}, 0, "real test faces"),
     # figures and the page
     (("p1_vae.figures",), {}, 2, "required: --runs"),
     (("p1_vae.figures", "--runs", "nowhere"), {}, 1, "nowhere/p1_vae holds no finished run"),
@@ -319,7 +329,7 @@ CASES = [
     (("common.download", "--archive", "nothing.zip"), {}, 1, "nothing.zip is not a file"),
 ]
 MODULES = {"hw_p1.sh": "p1_vae.inference", "hw_p2.sh": "p2_dcgan.inference", "hw_p3.sh": "p3_dann.inference",
-           "hw_p4.sh": "p4_adda.inference", "hw_eval.py": "hw_eval"}
+           "hw_p4.sh": "p4_adda.inference", "hw_eval.py": "hw_eval", "hw_faces.py": "hw_faces"}
 
 
 # ---- the test --------------------------------------------------------------------------------------------------------

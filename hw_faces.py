@@ -1,0 +1,61 @@
+"""How good faces are, in numbers.   python3 hw_faces.py IMAGE_DIR|WEIGHTS.pt … [--data DIR] [--reference train|test]
+
+For each folder of images, and for samples from each VAE's or generator's weights: sharpness, pairwise diversity, and the
+multi-scale sliced Wasserstein distance to real faces, one split of the data. The last row is what real faces of
+the other split have: the floor of all distances, and the sharpness and diversity to come near to.
+"""
+from pathlib import Path
+
+import torch
+
+import p1_vae.inference
+import p2_dcgan.inference
+from common.augment import to_bytes
+from common.cli import CommandParser, UserError, run_command, say
+from common.data import FACE_SIZE, SPLITS, list_images, load_faces, read_images
+from common.metrics import COLUMNS, as_row, measure
+from common.runs import format_table
+from common.training import load_weights
+
+COUNT = 1000        # images of a set, at most
+SAMPLERS = {"p1_vae": p1_vae.inference.sample_weights, "p2_dcgan": p2_dcgan.inference.sample_weights}
+
+
+def spread(items):
+    """At most COUNT of the items (a list or a tensor), spread evenly over them."""
+    chosen = torch.linspace(0, len(items) - 1, min(COUNT, len(items))).long()
+    return items[chosen] if isinstance(items, torch.Tensor) else [items[i] for i in chosen.tolist()]
+
+
+def read_faces(path, samples):
+    """uint8 [N, 3, 64, 64]: the images of the folder `path`, or that many `samples` from the weights `path`."""
+    if path.is_dir():
+        images = read_images(spread(list_images(path)), FACE_SIZE)
+        if len(images) < 2:
+            raise UserError(f"{path} holds one image; the metrics need at least 2")
+        return images
+    problem = load_weights(path, "problem")["problem"]
+    if problem not in SAMPLERS:
+        raise UserError(f"{path} holds weights of {problem}, which makes no faces; give those of {' or '.join(SAMPLERS)}")
+    return to_bytes(SAMPLERS[problem](path, samples))
+
+
+def main():
+    parser = CommandParser(prog="python3 hw_faces.py", description="Measure folders of faces, and samples from weights.")
+    parser.add_argument("faces", type=Path, nargs="+", metavar="IMAGE_DIR|WEIGHTS.pt", help="what to measure")
+    parser.add_argument("--data", default="hw3_data", metavar="DIR",
+                        help="a folder in the course layout, for the real faces (default: hw3_data)")
+    parser.add_argument("--reference", choices=SPLITS, default="train", metavar="SPLIT",
+                        help="the split that distances are measured to, train or test (default: train)")
+    args = parser.parse_args()
+    other = next(split for split in SPLITS if split != args.reference)
+    reference, real = load_faces(args.data, args.reference).images, spread(load_faces(args.data, other).images)
+    sets = {str(path): read_faces(path, len(real)) for path in args.faces} | {f"real {other} faces": real}
+    rows = [[name, *as_row(measure(images, reference))] for name, images in sets.items()]
+    say(format_table(("", *COLUMNS), rows))
+    say(f"SWD: sliced Wasserstein distance × 1000 to the {len(reference):,} {args.reference} faces of {args.data}, with 95 % "
+        "intervals. Fewer images have larger distances.")
+
+
+if __name__ == "__main__":
+    run_command(main)
