@@ -6,25 +6,16 @@ the other split have: the floor of all distances, and the sharpness and diversit
 """
 from pathlib import Path
 
-import torch
-
 import p1_vae.inference
 import p2_dcgan.inference
 from common.augment import to_bytes
 from common.cli import CommandParser, UserError, run_command, say
 from common.data import FACE_SIZE, SPLITS, list_images, load_faces, read_images
-from common.metrics import COLUMNS, as_row, measure
+from common.metrics import COLUMNS, as_row, measure, spread
 from common.runs import format_table
 from common.training import load_weights
 
-COUNT = 1000        # images of a set, at most
 SAMPLERS = {"p1_vae": p1_vae.inference.sample_weights, "p2_dcgan": p2_dcgan.inference.sample_weights}
-
-
-def spread(items):
-    """At most COUNT of the items (a list or a tensor), spread evenly over them."""
-    chosen = torch.linspace(0, len(items) - 1, min(COUNT, len(items))).long()
-    return items[chosen] if isinstance(items, torch.Tensor) else [items[i] for i in chosen.tolist()]
 
 
 def read_faces(path, samples):

@@ -11,7 +11,14 @@ PATCHES, PATCH_SIZE = 128, 7        # patches of each image on each level, pixel
 DIRECTIONS = 128        # onto which they are projected
 REPEATS = 10        # of it all, with other halves of the images, patches and directions
 STUDENT = 2.262     # the 97.5th percentile of Student's t with REPEATS - 1 degrees of freedom
+MOST_IMAGES = 1000      # of a set that is measured
 COLUMNS = ("images", "sharpness", "diversity", *(f"SWD {level}" for level in LEVELS), "SWD mean")
+
+
+def spread(items):
+    """At most MOST_IMAGES of the items, a list or a tensor, spread evenly over them."""
+    chosen = torch.linspace(0, len(items) - 1, min(MOST_IMAGES, len(items))).long()
+    return items[chosen] if isinstance(items, torch.Tensor) else [items[i] for i in chosen.tolist()]
 
 
 def measure(images, reference):

@@ -9,6 +9,7 @@ matplotlib.use("Agg")       # no display is needed, on any machine
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from sklearn.manifold import TSNE  # noqa: E402
+from torchvision.utils import make_grid  # noqa: E402
 
 from common.cli import written_whole  # noqa: E402
 from common.grid import save_grid  # noqa: E402
@@ -91,6 +92,44 @@ def draw_reconstructions(path, originals, reconstructions, errors):
             axes[1, column].set_xlabel(f"{errors[column]:.4f}")
         axes[0, 0].set_ylabel("test")
         axes[1, 0].set_ylabel("VAE")
+        _save(figure, path)
+
+
+def draw_rows(path, rows, names, titles=(), width=WIDTH):
+    """Rows of images, each float [K, 3, H, W] in [0, 1], its name at the left; a title over each column that has one.
+
+    `width` of the figure in inches.
+    """
+    columns, _, high, wide = rows[0].shape
+    padding = 2
+    pixels = make_grid([image for row in rows for image in row], columns, padding, pad_value=1.0).permute(1, 2, 0).numpy()
+    centres = lambda count, size: [padding + size / 2 + i * (size + padding) for i in range(count)]
+    with plt.rc_context(PICTURE):
+        # the names take about 0.8 inches, the margins 0.1, the titles 0.25
+        height = (width - 0.8) * pixels.shape[0] / pixels.shape[1] + 0.1 + 0.25 * bool(titles)
+        figure, axis = plt.subplots(figsize=(width, height))
+        axis.imshow(pixels, interpolation="none")
+        axis.set_xticks(centres(len(titles), wide), titles)
+        axis.set_yticks(centres(len(rows), high), names)
+        axis.tick_params(length=0, top=False, labeltop=True, labelbottom=False)
+        axis.spines[:].set_visible(False)
+        _save(figure, path)
+
+
+def draw_rate_distortion(path, points, chosen):
+    """A point for each run, joined by a line: `points` is a list of (name, rate, distortion), ordered by rate; the one named
+    `chosen` has a ring."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(HALF, HALF * 0.85))
+        names, rates, distortions = zip(*points)
+        axis.plot(rates, distortions, "-o", color=DOMAIN_COLOURS[0], markersize=4)
+        for name, rate, distortion in points:
+            axis.annotate(name, (rate, distortion), xytext=(5, 5), textcoords="offset points", fontsize=8)
+            if name == chosen:
+                axis.plot(rate, distortion, "o", markersize=11, fillstyle="none", color=DOMAIN_COLOURS[1], label="chosen")
+        axis.set(xlabel="rate: KL divergence, nats an image", ylabel="distortion: test MSE")
+        axis.margins(0.15)
+        axis.legend()
         _save(figure, path)
 
 

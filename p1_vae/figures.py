@@ -3,20 +3,110 @@ import numpy as np
 import torch
 from sklearn.metrics import silhouette_score
 
+from common.augment import to_bytes
 from common.cli import UserError, run_command
 from common.data import ATTRIBUTES, load_faces
-from common.metrics import pairwise_diversity, sharpness
-from common.plots import DOMAIN_COLOURS, FEW_COLOURS, MARKERS, draw_curves, draw_grid, draw_reconstructions, draw_scatter, embed
-from common.report import Section, find_run, read_figure_arguments
+from common.metrics import measure, pairwise_diversity, sharpness, sliced_wasserstein, spread
+from common.plots import (
+    DOMAIN_COLOURS,
+    FEW_COLOURS,
+    HALF,
+    MARKERS,
+    draw_curves,
+    draw_grid,
+    draw_rate_distortion,
+    draw_reconstructions,
+    draw_rows,
+    draw_scatter,
+    embed,
+)
+from common.report import Section, find_run, percent, read_figure_arguments
 from common.training import load_weights
 from p1_vae.inference import sample
+from p1_vae.latent import direction, interpolate, probe
 from p1_vae.model import VAE
-from p1_vae.train import image_mse, reconstruct
+from p1_vae.train import decode, encode, evaluate, image_mse
 
 REPORT_MSE = (0.148, 0.107, 0.096, 0.082, 0.068, 0.081, 0.092, 0.085, 0.077, 0.092)     # the report's ten test images
 TSNE_FACES = 1000
 HAIR = ("Black_Hair", "Blond_Hair", "Brown_Hair")
+EDITS = ("Smiling", "Mouth_Slightly_Open", "Male", "Blond_Hair", "Bangs")      # attributes that are added to faces
+STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
 GENDER_NAMES, HAIR_NAMES = ("not male", "male"), ("black", "blond", "brown", "other")
+
+
+def add_trade_off(section, runs, test, train):
+    """Rate against distortion for `runs`, the chosen one first; `test` and `train` faces uint8 [N, 3, 64, 64]."""
+    vae, rows, strips = VAE(), {}, {}
+    for run in sorted(runs, key=lambda run: run.settings["kl_weight"], reverse=True):
+        weight = run.settings["kl_weight"]
+        load_weights(run.weights, vae=vae)
+        strips[weight] = sample(vae, 8)
+        if run is runs[0]:
+            swd = section.results["samples"]["swd"]["mean"]
+        else:
+            swd = sliced_wasserstein(to_bytes(sample(vae, len(spread(test)))), train)["mean"]
+        rows[weight] = evaluate(vae, test) | {"swd": swd}
+    section.results["kl_weights"] = rows
+    chosen = runs[0].settings["kl_weight"]
+    path = section.figure("rate_distortion", "Rate against distortion over the test faces, a point for each weight of the KL "
+                          "divergence; the ring marks the run that this section shows. More weight: fewer nats an image, more "
+                          "error.", half=True)
+    draw_rate_distortion(path, [(f"{w:g}", row["test_kl"], row["test_mse"]) for w, row in rows.items()], f"{chosen:g}")
+    path = section.figure("weights_samples", "Samples of these runs, decoded from the same eight draws from N(0, I). With "
+                          "little weight, the latents of faces lie where N(0, I) hardly ever draws.", half=True)
+    draw_rows(path, list(strips.values()), [f"{weight:g}" for weight in strips], width=HALF)
+    section.table(["KL weight", "test KL, nats", "test MSE", "SWD of samples"],
+                  [[f"{weight:g}{', chosen' * (weight == chosen)}", f"{row['test_kl']:.1f}", f"{row['test_mse']:.4f}",
+                    "{:.1f} ± {:.1f}".format(*row["swd"])] for weight, row in rows.items()],
+                  "SWD: sliced Wasserstein distance × 1000 of the samples to the training faces, mean of three levels, with "
+                  f"its 95 % interval; real test faces have {section.results['real']['swd']['mean'][0]:.1f}.")
+    if len(rows) > 1:
+        sharpest, likeliest = (min(rows, key=key) for key in (
+            lambda weight: rows[weight]["test_mse"], lambda weight: rows[weight]["swd"][0]))
+        section.text(f"Of these weights, {sharpest:g} reconstructs best (test MSE {rows[sharpest]['test_mse']:.4f}), and "
+                     f"{likeliest:g} has the samples nearest to real faces (SWD {rows[likeliest]['swd'][0]:.1f}). The chosen "
+                     f"{chosen:g} has {rows[chosen]['test_mse']:.4f} and {rows[chosen]['swd'][0]:.1f}.")
+
+
+def add_probes(section, probes):
+    """The table of linear probes, as `probe` returns them."""
+    section.results["probes"] = probes
+    section.table(["attribute", "probe", "majority", "gain", "AUC"],
+                  [[name.replace("_", " "), *([None] * 4 if row is None else [
+                      percent(row["accuracy"]), percent(row["majority"]), f"{100 * (row['accuracy'] - row['majority']):+.2f}",
+                      f"{row['auc']:.3f}"])] for name, row in probes.items()],
+                  "How far the latent tells attributes apart: logistic regression on the latent means of the training faces, "
+                  "tested on the test faces. Accuracy in %, beside that of always saying what most training faces "
+                  "have; the area under the ROC curve is 0.5 for a latent that knows nothing, and 1 for one that separates.")
+
+
+def add_latent_figures(section, vae, latents, originals, attributes, train_latents, train_attributes):
+    """Ways through the latent, for the first test faces: `latents` float [N, 256] are their means, `originals` float
+    [N, 3, 64, 64] in [0, 1] themselves, `attributes` uint8 [N, 13]; latents and attributes of the training faces likewise."""
+    shares = torch.linspace(0, 1, 7)
+    pairs = range(0, min(10, len(latents) - 1), 2)
+    path = section.figure("interpolation", "From one test face to the next, the first ten in order: outside the faces "
+                          "themselves, between them their reconstructions and five steps on the arc from one latent mean to "
+                          "the other. (Along a straight line the middle would be nearer to the mean face.)")
+    draw_rows(path, [torch.cat([originals[i:i + 1], decode(vae, interpolate(latents[i], latents[i + 1], shares)),
+                                originals[i + 1:i + 2]]) for i in pairs], [f"{i + 1} to {i + 2}" for i in pairs],
+              ["face", *(f"{share:.2f}" for share in shares.tolist()), "face"])
+
+    strengths = torch.tensor(STRENGTHS)[:, None]
+    rows, names = [], []
+    for name in EDITS:
+        column = ATTRIBUTES.index(name)
+        lacking = (attributes[:, column] == 0).nonzero().flatten()[:2]
+        if len(lacking) == 2 and len(train_attributes[:, column].unique()) == 2:
+            step = strengths * direction(train_latents, train_attributes[:, column])
+            rows.append(torch.cat([torch.cat([originals[i:i + 1], decode(vae, latents[i] + step)]) for i in lacking.tolist()]))
+            names.append(name.replace("_", "\n", 1).replace("_", " "))
+    if rows:
+        path = section.figure("attributes", "An attribute added to the first two test faces without it: the face, then decoded "
+                              "from its latent mean plus 0 to 2 times the difference between the mean latents of training "
+                              "faces with and without the attribute. What often comes with an attribute comes with it.")
+        draw_rows(path, rows, names, 2 * ["face", *(f"+{strength:g}" for strength in STRENGTHS)])
 
 
 def main():
@@ -25,11 +115,13 @@ def main():
     if run is None:
         raise UserError(f"{args.runs / 'p1_vae'} holds no finished run; train one with bash p1_vae/run.sh")
     section = Section(args.out, "p1_vae", "Problem 1: VAE on faces")
-    section.runs.append(run)
+    others = [find_run(path.parent) for path in args.runs.glob("p1_vae_kl*/summary.json")]
+    section.runs += [run, *others]
     vae = VAE()
     load_weights(run.weights, vae=vae)
-    faces = load_faces(run.settings["data"], "test", run.settings["limit"])
-    reconstructions, latents = reconstruct(vae, faces.images)
+    train, faces = (load_faces(run.settings["data"], split, run.settings["limit"]) for split in ("train", "test"))
+    latents, _ = encode(vae, faces.images)
+    reconstructions = decode(vae, latents)
     errors = image_mse(reconstructions, faces.images)
     originals = faces.images / 255
 
@@ -56,9 +148,12 @@ def main():
                   f"Over all {len(errors)} test images the mean MSE is {errors.mean():.4f}. The report's images are others.")
 
     section.heading("1.4 Samples")
-    samples = sample(vae, max(32, len(originals)))
     path = section.figure("samples", "32 faces decoded from N(0, I), seed 0, not chosen. See how smooth and alike they are.")
-    draw_grid(path, samples[:32])
+    draw_grid(path, sample(vae))
+    real = spread(faces.images)
+    section.results["real"] = measure(real, train.images)
+    section.results["samples"] = measure(to_bytes(sample(vae, len(real))), train.images)
+    add_trade_off(section, [run, *others], faces.images, train.images)
 
     section.heading("1.5 t-SNE of the latent means")
     chosen = faces.attributes[:TSNE_FACES]
@@ -75,6 +170,8 @@ def main():
              (hair, HAIR_NAMES, FEW_COLOURS, MARKERS))):
         path = section.figure(f"tsne_{name}", what, half=True)
         section.show_images("test", draw_scatter(path, points, title, *panel), faces.images[:TSNE_FACES], labels)
+    train_latents, _ = encode(vae, train.images)
+    add_probes(section, probe(train_latents, train.attributes, latents, faces.attributes))
 
     reconstruction_curve = [float(row["reconstruction"]) for row in run.rows]
     early = min(3, len(reconstruction_curve)) - 1
@@ -83,11 +180,9 @@ def main():
     separation = None
     if len(set(male.tolist())) == 2:
         separation = float(silhouette_score(latents[:TSNE_FACES].numpy(), male.numpy()))
-    section.results = {
-        "test_mse": errors.mean().item(), "ten_mse": [round(e, 4) for e in errors[:10].tolist()],
-        "reconstruction_sharpness": sharpness(reconstructions), "sample_sharpness": sharpness(samples),
-        "real_sharpness": sharpness(originals), "reconstruction_diversity": pairwise_diversity(reconstructions),
-        "sample_diversity": pairwise_diversity(samples), "real_diversity": pairwise_diversity(originals),
+    section.results |= {
+        **evaluate(vae, faces.images), "ten_mse": [round(e, 4) for e in errors[:10].tolist()],
+        "reconstruction_sharpness": sharpness(reconstructions), "reconstruction_diversity": pairwise_diversity(reconstructions),
         "gender_silhouette": separation, "train_seconds": run.summary["train_seconds"]}
     results = section.results
     section.headline(f"{results['test_mse']:.4f}", "VAE: mean squared error a pixel on the test faces",
@@ -96,17 +191,29 @@ def main():
     if early_share is not None:
         section.text(f"How fast it converges: of the whole fall of the training reconstruction loss after the first epoch, "
                      f"{100 * early_share:.0f} % is done after epoch {early + 1} of {len(reconstruction_curve)}.")
-    sharp = {kind: 100 * results[f"{kind}_sharpness"] / results["real_sharpness"] for kind in ("reconstruction", "sample")}
-    section.text(f"Blur: the reconstructions have {sharp['reconstruction']:.0f} % of the real test faces' sharpness (variance "
-                 f"of the Laplacian), the samples {sharp['sample']:.0f} %. A squared error is least at the mean of all faces "
-                 "that fit a latent, and a mean of faces is smooth.")
-    section.text(f"Sameness: two samples differ by {results['sample_diversity']:.3f} gray levels (root mean square, range 0 "
+    real, samples = results["real"], results["samples"]
+    section.text("Blur: the reconstructions have "
+                 f"{100 * results['reconstruction_sharpness'] / real['sharpness']:.0f} % of the real test faces' sharpness "
+                 f"(variance of the Laplacian), the samples {100 * samples['sharpness'] / real['sharpness']:.0f} %. A squared "
+                 "error is least at the mean of all faces that fit a latent, and a mean of faces is smooth.")
+    section.text(f"Sameness: two samples differ by {samples['diversity']:.3f} gray levels (root mean square, range 0 "
                  f"to 1) on average, two reconstructions by {results['reconstruction_diversity']:.3f}, two real faces by "
-                 f"{results['real_diversity']:.3f}.")
+                 f"{real['diversity']:.3f}.")
     if separation is not None:
         section.text(f"Attributes: grouped by gender, the latent means have a silhouette of {separation:.3f} (1: two clear "
                      "clusters, 0: none). The VAE is never told of attributes; what moves many pixels, such as "
                      "background and pose, takes most of its latent.")
+    if probed := {name: row for name, row in results["probes"].items() if row}:
+        best, worst = (choose(probed, key=lambda name: probed[name]["auc"]) for choose in (max, min))
+        mean = lambda key: np.mean([row[key] for row in probed.values()])
+        section.text("No clusters does not mean no knowledge: a linear probe reads "
+                     f"{best.replace('_', ' ')} best (area under the ROC curve {probed[best]['auc']:.2f}) and "
+                     f"{worst.replace('_', ' ')} worst ({probed[worst]['auc']:.2f}); over {len(probed)} attributes it is right "
+                     f"in {100 * mean('accuracy'):.1f} % on average, where the more frequent answer is in "
+                     f"{100 * mean('majority'):.1f} %.")
+
+    section.heading("1.7 From the latent: interpolation, attributes added")
+    add_latent_figures(section, vae, latents, originals, faces.attributes, train_latents, train.attributes)
     section.write()
 
 

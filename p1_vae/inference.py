@@ -7,16 +7,16 @@ from common.cli import CommandParser, run_command, say
 from common.grid import save_grid
 from common.training import find_weights, load_weights
 from p1_vae.model import LATENT_SIZE, VAE
+from p1_vae.train import decode
 
 SHIPPED = Path(__file__).parent / "weights" / "vae.pt"
 SEED = 0
 
 
-@torch.no_grad()
 def sample(vae, count=32, seed=SEED):
     """Faces float32 [count, 3, 64, 64] in [0, 1], decoded from N(0, I); the same for the same seed, on the CPU."""
     latent = torch.randn(count, LATENT_SIZE, generator=torch.Generator().manual_seed(seed))
-    return torch.cat([vae.decoder(batch) for batch in latent.split(256)])
+    return decode(vae, latent)
 
 
 def sample_weights(path, count=32):

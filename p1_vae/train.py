@@ -50,20 +50,30 @@ def image_kl(mu, logvar):
 
 
 @torch.no_grad()
-def reconstruct(vae, images, batch_size=256):
-    """uint8 [N, 3, 64, 64] on the VAE's device -> reconstructions from the latent mean [N, 3, 64, 64] in [0, 1], and mu and
-    logvar of the latent, each [N, 256]; float32, on the CPU."""
+def encode(vae, images, batch_size=256):
+    """uint8 [N, 3, 64, 64] on the VAE's device -> mu and logvar of the latent, each float32 [N, 256], there too (eval mode)."""
     vae.eval()
-    batches = []
-    for batch in images.split(batch_size):
-        mu, logvar = vae.encoder(to_float(batch))
-        batches.append([tensor.cpu() for tensor in (vae.decoder(mu), mu, logvar)])
-    return tuple(map(torch.cat, zip(*batches)))
+    mu, logvar = zip(*(vae.encoder(to_float(batch)) for batch in images.split(batch_size)))
+    return torch.cat(mu), torch.cat(logvar)
+
+
+@torch.no_grad()
+def decode(vae, latents, batch_size=256):
+    """Latents float [N, 256] on the VAE's device -> images float32 [N, 3, 64, 64] in [0, 1], on the CPU (eval mode)."""
+    vae.eval()
+    return torch.cat([vae.decoder(batch).cpu() for batch in latents.split(batch_size)])
 
 
 def image_mse(reconstructions, images):
     """Mean squared error of each image on [0, 1] pixels: float32 [N], for uint8 images [N, 3, 64, 64]."""
     return (reconstructions - images / 255).square().mean(dim=(1, 2, 3))
+
+
+def evaluate(vae, images):
+    """Means over uint8 images [N, 3, 64, 64] on the VAE's device: the squared error a pixel of the reconstructions from the
+    latent mean, on [0, 1] (distortion), and the KL divergence in nats (rate)."""
+    mu, logvar = encode(vae, images)
+    return {"test_mse": image_mse(decode(vae, mu), images).mean().item(), "test_kl": image_kl(mu, logvar).mean().item()}
 
 
 def main():
@@ -100,17 +110,14 @@ def main():
             losses.add(reconstruction=squared_error, kl=kl)
         schedule.step()
 
-        reconstructions, _, _ = reconstruct(vae, test)
         if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 == run.epochs:
             with torch.no_grad():
                 save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", vae.decoder(fixed_latent))
-        run.end_epoch(**losses.means(), test_mse=image_mse(reconstructions, test).mean().item())
+        run.end_epoch(**losses.means(), **evaluate(vae, test))
 
     if not run.finished:
-        reconstructions, mu, logvar = reconstruct(vae, test)
         save_weights(run.folder / "weights.pt", run.meta(), vae=vae)
-        run.finish(test_mse=image_mse(reconstructions, test).mean().item(), test_kl=image_kl(mu, logvar).mean().item(),
-                   test_images=len(test), train_images=len(train))
+        run.finish(**evaluate(vae, test), test_images=len(test), train_images=len(train))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_the_pyramid_has_detail_above_and_the_small_image_below():
 
 def test_folders_and_weights_in_one_table(sample_data, weights, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(metrics, "REPEATS", 2)
-    monkeypatch.setattr(hw_faces, "COUNT", 20)
+    monkeypatch.setattr(metrics, "MOST_IMAGES", 20)
     shutil.copytree(sample_data / "face" / "test", tmp_path / "faces")
     words = [str(path) for path in (tmp_path / "faces", weights["p1"], weights["p2"])]
     monkeypatch.setattr(sys, "argv", ["hw_faces.py", *words, "--data", str(sample_data)])
