@@ -221,3 +221,28 @@ def written_whole(path):
         raise UserError(f"cannot write {path}: {error.strerror or error}; make room, or write elsewhere") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_whole(path):
+    """Give an empty folder beside `path`; on success it is renamed to `path`, on failure removed with all that is in it.
+
+    Raises UserError if `path` is a file or a folder with something in it, or if its own folder is missing, full or cannot be
+    written to.
+    """
+    path = Path(path)
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UserError(f"{path} is a file; give the name of a new folder")
+    if not path.resolve().parent.is_dir():
+        raise UserError(f"the folder {path.parent} does not exist; make it first or write elsewhere")
+    try:
+        if path.is_dir() and any(path.iterdir()):
+            raise UserError(f"{path} holds something already; give the name of a new folder")
+        with tempfile.TemporaryDirectory(dir=path.resolve().parent, prefix=PART) as temporary:
+            # a folder inside, because the temporary one is readable by its owner alone
+            folder = Path(temporary) / path.resolve().name
+            folder.mkdir()
+            yield folder
+            folder.rename(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}; make room, or write elsewhere") from None

@@ -245,6 +245,14 @@ def parse_csv(file, path, header, limit=None):
     return rows
 
 
+def write_csv(path, header, rows):
+    """Write a csv of texts and numbers, its first column names of images, which may hold bytes that no encoding knows."""
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
 def _read_csv(path, header, limit):
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:

@@ -13,7 +13,6 @@ The same packages give the same bytes each time. Results on this data say that t
 """
 import csv
 import functools
-import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -21,7 +20,7 @@ import numpy as np
 import sklearn.datasets
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from common.cli import CommandParser, UserError, progress, run_command, say
+from common.cli import CommandParser, UserError, folder_written_whole, progress, run_command, say
 from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, SAMPLE_MARK, SPLITS, is_sample_data
 
 # images in train and test; usps and mnistm share the 1,797 handwritten digits of scikit-learn
@@ -58,27 +57,17 @@ def make_sample_data(root):
     if is_sample_data(root):
         say(f"{root} already holds the sample data")
         return
-    if root.exists() and not root.is_dir():
-        raise UserError(f"{root} is a file; give the name of a new folder")
-    if not root.parent.is_dir():
-        raise UserError(f"the folder {root.parent} does not exist; make it first or write elsewhere")
     try:
-        if root.is_dir() and any(root.iterdir()):
-            raise UserError(f"{root} holds something other than the sample data; give the name of a new folder")
-        with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as temporary:
-            # a folder inside, because the temporary one is readable by its owner alone
-            folder = Path(temporary) / root.name
-            folder.mkdir()
+        with folder_written_whole(root) as folder:
             for domain, images in (("usps", usps_images), ("mnistm", mnistm_images), ("svhn", svhn_images)):
                 for split in SPLITS:
                     _write_split(folder / "digits" / domain, split, ("label",), images(split), SIZES[domain])
             for split in SPLITS:
                 _write_split(folder / "face", split, ATTRIBUTES, face_images(split), SIZES["face"])
             (folder / SAMPLE_MARK).write_text(MARK_TEXT, encoding="utf-8", newline="\n")
-            folder.rename(root)
-    except OSError as error:
+    except UserError:
         if not is_sample_data(root):        # otherwise another process was faster: the data is there
-            raise UserError(f"cannot write {root}: {error.strerror or error}") from None
+            raise
     say(f"wrote the sample data to {root}")
 
 

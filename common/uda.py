@@ -1,5 +1,4 @@
 """What DANN and ADDA share: the three pairs of digit domains, source augmentation, evaluation, the grader's csv."""
-import csv
 from pathlib import Path
 
 import torch
@@ -14,8 +13,7 @@ from common.augment import (
     to_float,
 )
 from common.cli import CommandParser, UsageError, UserError, progress, say, written_whole
-from common.data import DIGIT_SIZE, DOMAINS, list_images, stream_images
-from common.distributed import gather
+from common.data import DIGIT_SIZE, DOMAINS, list_images, stream_images, write_csv
 
 # (source, target), in the report's order
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
@@ -143,10 +141,7 @@ def absent_digits(labels):
 
 def write_labels(path, names, labels):
     """Write the grader's csv: header image_name,label, then one row for each of the names (texts) and labels int64 [N]."""
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("image_name", "label"))
-        writer.writerows(zip(names, labels.tolist()))
+    write_csv(path, ("image_name", "label"), zip(names, labels.tolist()))
 
 
 def read_grader_arguments(script, description):

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Trains the VAE, and others with more and less weight on the KL divergence, then draws problem 1 of the report.
+# Trains the VAE, then with other weights of the KL divergence, and draws problem 1 of the report.
 usage='bash p1_vae/run.sh [--data DIR] [--preset P] [--runs DIR] [--out DIR] [training flags]
-Trains the VAE where no finished run is there yet, and others with more and less weight on the KL divergence (none with
-preset sample but 1.0, and none at all if --kl-weight is given), then draws problem 1 of the report.'
+Trains the VAE where no finished run is there yet, then draws problem 1 of the report. The figure
+of rate against distortion needs others: with KL weights from 0.02 to 1 (preset sample: 1 alone;
+with --kl-weight: none).'
 . "$(dirname "${BASH_SOURCE[0]}")/../common/job.sh"
 
 train p1_vae p1_vae

@@ -99,6 +99,7 @@ def compressed(content):
 # ---- the table -------------------------------------------------------------------------------------------------------
 
 P1 = ("hw_p1.sh", "out.png", "--weights")
+REBUILD = ("p1_vae.inference", "--reconstruct", "images", "out", "--weights", "=p1")
 P3 = ("hw_p3.sh", "images", "mnistm", "pred.csv", "--weights", "=p3")
 P4 = ("hw_p4.sh", "images", "mnistm", "pred.csv", "--weights")
 VAE = ("p1_vae.train", "--data", "data", "--run", "run", "--epochs", "1", "--preset", "sample")
@@ -120,7 +121,7 @@ def usps(rows):
 # "=p1" stands for the path of that problem's weights; images/1.png is a good digit, data/ a good dataset
 CASES = [
     # graders' scripts of problems 1 and 2: the output
-    (("hw_p1.sh",), {}, 2, "required: OUT.png"),
+    (("hw_p1.sh",), {}, 2, "give either OUT.png or --reconstruct IMAGE_DIR OUT_DIR"),
     ((*P1, "=p1", "--seed", "3"), {}, 2, "unrecognized arguments: --seed 3"),
     (("hw_p1.sh", "out.txt", "--weights", "=p1"), {}, 1, "out.txt is not an image's name"),
     (("hw_p1.sh", "", "--weights", "=p1"), {}, 1, "is not an image's name"),
@@ -135,6 +136,21 @@ CASES = [
     ((*P1, "=p1"), {"out.png": link("nowhere.png")}, 1, "out.png is a link or a device"),
     ((*P1, "=p1"), {"out.png": fifo}, 1, "out.png is a link or a device"),
     (("hw_p1.sh", "locked/out.png", "--weights", "=p1"), {"locked": read_only}, 1, "Permission denied"),
+    # reconstructions
+    ((*P1[:2], *REBUILD[1:]), {}, 2, "give either OUT.png or --reconstruct IMAGE_DIR OUT_DIR"),
+    (REBUILD[:3], {}, 2, "--reconstruct: expected 2 arguments"),
+    ((REBUILD[0], REBUILD[1], "nowhere", *REBUILD[3:]), {}, 1, "nowhere is not a folder"),
+    (REBUILD, {"images/1.png": None}, 1, "images holds no image"),
+    (REBUILD, {"images/2.png": flip_one_bit(picture())}, 1, "images/2.png: not a readable"),
+    (REBUILD, {"images/2.png": bomb(60_000, 60_000)}, 1, "images/2.png: it has more than 89,478,485 pixels"),
+    (REBUILD, {"out": "a file"}, 1, "out is a file; give the name of a new folder"),
+    (REBUILD, {"out": link("nowhere")}, 1, "out is a file; give the name of a new folder"),
+    (REBUILD, {"out/older.txt": "an older answer"}, 1, "out holds something already; give the name of a new folder"),
+    ((*REBUILD[:3], "images", *REBUILD[4:]), {}, 1, "images holds something already"),
+    ((*REBUILD[:3], "nowhere/out", *REBUILD[4:]), {}, 1, "the folder nowhere does not exist"),
+    ((*REBUILD[:3], "locked/out", *REBUILD[4:]), {"locked": read_only}, 1, "cannot write locked/out: Permission denied"),
+    ((*REBUILD[:-1], "=p2"), {}, 1, "does not hold the weights of this model"),
+    (REBUILD, {"out": folder, "images/\udcff\n,.JPG": picture("CMYK", (9, 7), "jpeg")}, 0, "2 reconstructions"),
     # weights
     ((*P1, "nothing.pt"), {}, 1, "nothing.pt do not exist"),
     ((*P1, "images"), {}, 1, "images does not hold the weights"),
@@ -321,7 +337,7 @@ CASES = [
     # making and fetching data
     (("common.sample_data", "a", "b"), {}, 2, "unrecognized arguments: b"),
     (("common.sample_data", "images/1.png"), {}, 1, "images/1.png is a file"),
-    (("common.sample_data", "images"), {}, 1, "holds something other than the sample data"),
+    (("common.sample_data", "images"), {}, 1, "holds something already"),
     (("common.sample_data", "nowhere/sample"), {}, 1, "nowhere does not exist"),
     (("common.download", "--only", "cifar"), {}, 2, "invalid choice: 'cifar'"),
     (("common.download", "--only", "usps", "--mnistm", "m.zip"), {}, 2, "--mnistm needs mnistm among --only"),

@@ -51,6 +51,24 @@ def test_32_faces_the_same_each_time(run_script, weights, tmp_path, problem):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.png", "two.png"]
 
 
+def test_each_image_is_reconstructed_under_its_name(run_script, weights, mixed_folder, tmp_path):
+    folder, names = mixed_folder
+    result = run_script("hw_p1.sh", "--reconstruct", folder.name, "out", "--weights", weights["p1"])
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, "mse.csv"])
+    with open(tmp_path / "out/mse.csv", newline="", encoding="utf-8") as file:
+        header, *rows, mean = csv.reader(file)
+    assert header == ["image_name", "mse"] and [name for name, _ in rows] == names and mean[0] == "mean"
+    assert float(mean[1]) == pytest.approx(sum(float(error) for _, error in rows) / 6, abs=1e-6)
+    for name, error in rows:
+        with Image.open(folder / name) as image, Image.open(tmp_path / "out" / name) as reconstruction:
+            assert reconstruction.format == "PNG" and reconstruction.size == (64, 64)
+            if name == "10.png":
+                pixels = np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR)) / 255
+                difference = np.mean((pixels - np.asarray(reconstruction) / 255) ** 2)
+                assert float(error) == pytest.approx(difference, rel=0.01), "anyone finds the same from the files"
+
+
 @pytest.mark.parametrize("problem", ["p3", "p4"])
 def test_every_image_gets_a_label(run_script, weights, mixed_folder, tmp_path, problem):
     folder, names = mixed_folder

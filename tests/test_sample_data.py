@@ -138,7 +138,7 @@ def test_a_foreign_folder_is_refused_and_not_touched(tmp_path):
     foreign = tmp_path / "thesis"
     foreign.mkdir()
     (foreign / "chapter.txt").write_text("years of work")
-    with pytest.raises(UserError, match="thesis holds something other than the sample data"):
+    with pytest.raises(UserError, match="thesis holds something already"):
         make_sample_data(foreign)
     assert [path.name for path in tmp_path.rglob("*")] == ["thesis", "chapter.txt"]
     assert (foreign / "chapter.txt").read_text() == "years of work"
