@@ -1,8 +1,9 @@
 """How good faces are, in numbers.   python3 hw_faces.py IMAGE_DIR|WEIGHTS.pt … [--data DIR] [--reference train|test]
 
-For each folder of images, and for samples from each VAE's or generator's weights: sharpness, pairwise diversity, and the
-multi-scale sliced Wasserstein distance to real faces, one split of the data. The last row is what real faces of
-the other split have: the floor of all distances, and the sharpness and diversity to come near to.
+For each folder of images, and for samples from each VAE's or generator's weights: sharpness, pairwise diversity, and two
+distances to real faces, one split of the data: the multi-scale sliced Wasserstein distance and, where torch-fidelity is
+installed, the Fréchet Inception Distance. The last row is what real faces of the other split have: the floor of the
+distances, and the sharpness and diversity to come near to.
 """
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import p2_dcgan.inference
 from common.augment import to_bytes
 from common.cli import CommandParser, UserError, run_command, say
 from common.data import FACE_SIZE, SPLITS, list_images, load_faces, read_images
+from common.fid import find_inception
 from common.metrics import COLUMNS, as_row, measure, spread
 from common.runs import format_table
 from common.training import load_weights
@@ -46,6 +48,8 @@ def main():
     say(format_table(("", *COLUMNS), rows))
     say(f"SWD: sliced Wasserstein distance × 1000 to the {len(reference):,} {args.reference} faces of {args.data}, with 95 % "
         "intervals. Fewer images have larger distances.")
+    if reason := find_inception()[1]:
+        say(f"No FID: {reason}")
 
 
 if __name__ == "__main__":

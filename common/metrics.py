@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from common.augment import to_float
 from common.cli import progress
+from common.fid import find_inception, frechet_inception_distance
 
 LEVELS = (64, 32, 16)       # pixels a side, of the Laplacian pyramid
 PATCHES, PATCH_SIZE = 128, 7        # patches of each image on each level, pixels a side
@@ -12,7 +13,7 @@ DIRECTIONS = 128        # onto which they are projected
 REPEATS = 10        # of it all, with other halves of the images, patches and directions
 STUDENT = 2.262     # the 97.5th percentile of Student's t with REPEATS - 1 degrees of freedom
 MOST_IMAGES = 1000      # of a set that is measured
-COLUMNS = ("images", "sharpness", "diversity", *(f"SWD {level}" for level in LEVELS), "SWD mean")
+COLUMNS = ("images", "sharpness", "diversity", *(f"SWD {level}" for level in LEVELS), "SWD mean", "FID")
 
 
 def spread(items):
@@ -24,17 +25,19 @@ def spread(items):
 def measure(images, reference):
     """All metrics of a set of images, held against `reference`, real ones; both uint8 [N, 3, 64, 64], at least 2 each.
 
-    Returns a dict of plain values, from which `as_row` makes a row of a table.
+    Returns a dict of plain values, from which `as_row` makes a row of a table. "fid" is None where find_inception says why.
     """
+    weights, _ = find_inception()
     return {"images": len(images), "sharpness": sharpness(images / 255), "diversity": pairwise_diversity(images / 255),
-            "swd": sliced_wasserstein(images, reference)}
+            "swd": sliced_wasserstein(images, reference),
+            "fid": weights and frechet_inception_distance(images, reference, weights)}
 
 
 def as_row(measured):
     """What `measure` returned as texts, one for each of COLUMNS."""
-    show = lambda level: "{:.1f} ± {:.1f}".format(*measured["swd"][level])
-    return [str(measured["images"]), f"{measured['sharpness']:.4f}", f"{measured['diversity']:.4f}",
-            *map(show, measured["swd"])]
+    swd = ["{:.1f} ± {:.1f}".format(*interval) for interval in measured["swd"].values()]
+    return [str(measured["images"]), f"{measured['sharpness']:.4f}", f"{measured['diversity']:.4f}", *swd,
+            "–" if measured["fid"] is None else f"{measured['fid']:.1f}"]
 
 
 def sharpness(images):

@@ -1,13 +1,35 @@
 """Problem 2's tables and figures, from its runs.   python3 -m p2_dcgan.figures --runs runs/report --out report"""
+import math
+import statistics
+
+from common.augment import to_bytes
 from common.cli import UserError, run_command
 from common.data import load_faces
+from common.metrics import COLUMNS, as_row, measure, spread
 from common.plots import draw_curves, draw_grid, draw_image_panels
 from common.report import Section, find_run, read_figure_arguments, read_results
 from common.training import load_weights
-from p2_dcgan.inference import sample
+from p2_dcgan.inference import sample, sample_weights
 from p2_dcgan.model import Discriminator, Generator
 
 NOISES = ("uniform", "gaussian")
+
+
+def compare_noises(measured):
+    """A sentence on the two noises' samples: `measured`, for each of NOISES what `measure` says of each of its runs."""
+    means = {noise: [run["swd"]["mean"][0] for run in measured[noise]] for noise in NOISES}
+    seeds = min(map(len, means.values()))
+    show = lambda values: f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if seeds > 1 else "")
+    difference = statistics.mean(means["gaussian"]) - statistics.mean(means["uniform"])
+    text = (f"Uniform against Gaussian noise: the sliced Wasserstein distance to real faces is {show(means['uniform'])} for "
+            f"uniform and {show(means['gaussian'])} for Gaussian noise. The report found uniform noise better; ")
+    if seeds == 1:
+        return text + "one run each cannot tell what the noise does from what another seed does."
+    spread_of_means = math.sqrt(sum(statistics.variance(values) / len(values) for values in means.values()))
+    verdict = ("that does not show here" if abs(difference) < 2 * spread_of_means else
+               "so it is here" if difference > 0 else "here it is worse")
+    return text + (f"{verdict}: over {seeds} seeds each the means differ by {difference:+.1f}, with a standard error of "
+                   f"{spread_of_means:.1f}.")
 
 
 def main():
@@ -17,8 +39,8 @@ def main():
     if run is None:
         raise UserError(f"{args.runs / 'p2_dcgan_uniform'} holds no finished run; train one with bash p2_dcgan/run.sh")
     section = Section(args.out, "p2_dcgan", "Problem 2: DCGAN on faces")
-    section.runs += [r for r in runs.values() if r]
-    generator = Generator()
+    section.runs += [seed for noise in runs.values() if noise for seed in noise.seeds]
+    settings, generator = run.settings, Generator()
 
     section.heading("2.1 Architectures and settings")
     section.listing(f"{generator}\n{Discriminator()}")
@@ -44,7 +66,6 @@ def main():
     path = section.figure("progress", "The same 32 uniform noises through training: each place shows a face taking shape.")
     draw_image_panels(path, [(f"epoch {int(saved[k].stem[6:])}", saved[k]) for k in stages])
 
-    summary = run.summary
     half = run.rows[len(run.rows) // 2]
     section.text(f"The losses say little: from the middle of training (epoch {half['epoch']}) to its end the generator's loss "
                  f"goes from {float(half['generator_loss']):.2f} to {float(run.rows[-1]['generator_loss']):.2f}, because the "
@@ -52,52 +73,59 @@ def main():
                  "alone.")
     section.text("While the discriminator learns, the generated faces are detached: without it, its loss would send gradients "
                  "through them into the generator, and make the generator's faces easier to tell from real ones.")
-    section.results = {"sharpness": summary["sharpness"], "diversity": summary["diversity"],
-                       "real_sharpness": summary["real_sharpness"], "real_diversity": summary["real_diversity"],
-                       "train_seconds": summary["train_seconds"]}
-    section.headline(f"{summary['sharpness']:.3f}", "DCGAN: sharpness of the samples (variance of the Laplacian)",
-                     f"real test faces: {summary['real_sharpness']:.3f}")
-    section.headline(f"{summary['diversity']:.3f}", "DCGAN: mean distance of two samples (root mean square)",
-                     f"real test faces: {summary['real_diversity']:.3f}")
+    train, test = (load_faces(settings["data"], split, settings["limit"]).images for split in ("train", "test"))
+    real = spread(test)
+    measured = {noise: [measure(to_bytes(sample_weights(seed.weights, len(real))), train) for seed in runs[noise].seeds]
+                for noise in grids}
+    gan, floor = measured["uniform"][0], measure(real, train)
+    section.results = {"real": floor, **measured, "train_seconds": run.summary["train_seconds"]}
+    section.text("Collapse would show as samples that are alike: two of them differ by "
+                 f"{gan['diversity']:.3f} gray levels (root mean square) on average, "
+                 f"{100 * gan['diversity'] / floor['diversity']:.0f} % of what two real faces do.")
     if runs["gaussian"]:
-        other = runs["gaussian"].summary
-        section.results |= {"gaussian_sharpness": other["sharpness"], "gaussian_diversity": other["diversity"]}
-        section.table(["noise", "sharpness", "pairwise diversity"],
-                      [["uniform, U(-1, 1)", f"{summary['sharpness']:.4f}", f"{summary['diversity']:.4f}"],
-                       ["Gaussian, N(0, 1)", f"{other['sharpness']:.4f}", f"{other['diversity']:.4f}"],
-                       ["real test faces", f"{summary['real_sharpness']:.4f}", f"{summary['real_diversity']:.4f}"]],
-                      "Uniform against Gaussian noise, one run each. Nearer to the real faces is better; sharpness alone "
-                      "also rises with checkerboard noise. The report found uniform noise better.")
-    settings = run.settings
+        section.text(compare_noises(measured))
     changes = [name for name in ("horizontal_flip", "vertical_flip", "brightness_contrast") if settings[name]]
     section.text("The generator imitates whatever it is shown as real, augmentations included. This run's real faces were "
                  + (f"changed by: {', '.join(name.replace('_', ' ') for name in changes)}." if changes else "not augmented.")
                  + (" Faces that stand on their head are therefore among the samples." if settings["vertical_flip"] else "")
-                 + (" So are odd brightness and contrast." if settings["brightness_contrast"] else ""))
+                 + (" So are odd brightness and contrast." if settings["brightness_contrast"] else "")
+                 + (" For the discriminator, real and generated faces were changed alike, which leaves nothing to imitate."
+                    if settings["diff_augment"] != "none" else ""))
 
-    section.heading("2.4 VAE against GAN")
-    vae = read_results(args.out, "p1_vae")
+    section.heading("2.4 VAE against GAN, in figures and in numbers")
+    vae = read_results(args.out, "p1_vae").get("samples")
     vae_grid = args.out / "figures" / "p1_samples.png"
     if vae and vae_grid.is_file():
-        real = load_faces(settings["data"], "test", settings["limit"]).images[:32] / 255
         real_grid = args.out / "figures" / "p2_real.png"
-        draw_grid(real_grid, real)
+        draw_grid(real_grid, test[:32] / 255)
         path = section.figure("vae_gan", "32 samples of each model, and 32 real test faces. Compare blur and sameness of the "
                                          "VAE's with contrast, variety and faults of the GAN's.")
         draw_image_panels(path, [("VAE", vae_grid), ("DCGAN", grids["uniform"]), ("real", real_grid)])
-        section.table(["", "sharpness", "pairwise diversity"],
-                      [["VAE samples", f"{vae['sample_sharpness']:.4f}", f"{vae['sample_diversity']:.4f}"],
-                       ["DCGAN samples", f"{summary['sharpness']:.4f}", f"{summary['diversity']:.4f}"],
-                       ["real test faces", f"{summary['real_sharpness']:.4f}", f"{summary['real_diversity']:.4f}"]],
-                      "Sharpness: variance of the Laplacian. Diversity: mean distance of two images (root mean square).")
-        sharper = "sharper" if summary["sharpness"] > vae["sample_sharpness"] else "less sharp"
-        wider = "differ more" if summary["diversity"] > vae["sample_diversity"] else "differ less"
-        section.text(f"Here the GAN's samples are {sharper} than the VAE's, by the factor "
-                     f"{summary['sharpness'] / vae['sample_sharpness']:.1f}, and {wider} from each other "
-                     f"({summary['diversity']:.3f} against {vae['sample_diversity']:.3f}). The VAE averages over what its "
-                     "latent leaves open; a GAN's discriminator would call such an average generated.")
     else:
-        section.text("Not drawn: problem 1 has no part of this report yet. Run bash p1_vae/run.sh, then this again.")
+        section.text("Without the VAE: problem 1 has no part of this report yet. Run bash p1_vae/run.sh, then this again.")
+    rows = [["VAE", *as_row(vae)]] if vae else []
+    for noise, numbers in measured.items():
+        seeds = [seed.settings["seed"] for seed in runs[noise].seeds]
+        rows += [[f"DCGAN, {noise}" + (f", seed {seed}" if len(seeds) > 1 else ""), *as_row(row)]
+                 for seed, row in zip(seeds, numbers)]
+    rows.append(["real test faces", *as_row(floor)])
+    section.table(["", *COLUMNS], rows,
+                  "Sharpness: variance of the Laplacian. Diversity: mean distance of two images (root mean square). SWD: "
+                  "sliced Wasserstein distance × 1000 of 7×7 patches to those of the training faces, at 64, 32 and 16 "
+                  "pixels (from texture to shape) and the mean, with 95 % intervals. FID: Fréchet Inception Distance to "
+                  "the training faces, a dash where torch-fidelity or its weights are missing. Real test faces are the "
+                  "floor of both distances.")
+    if vae:
+        section.text(f"Here the GAN's samples are {'sharper' if gan['sharpness'] > vae['sharpness'] else 'less sharp'} than "
+                     f"the VAE's, by the factor {gan['sharpness'] / vae['sharpness']:.1f}, and differ "
+                     f"{'more' if gan['diversity'] > vae['diversity'] else 'less'} from each other "
+                     f"({gan['diversity']:.3f} against {vae['diversity']:.3f}). The VAE averages over what its "
+                     "latent leaves open; a GAN's discriminator would call such an average generated.")
+    vae_distance = f"VAE: {vae['swd']['mean'][0]:.1f}; " if vae else ""
+    section.headline(f"{gan['swd']['mean'][0]:.1f}", "DCGAN: sliced Wasserstein distance of the samples × 1000",
+                     f"{vae_distance}real test faces: {floor['swd']['mean'][0]:.1f}")
+    section.headline(f"{gan['diversity']:.3f}", "DCGAN: mean distance of two samples (root mean square)",
+                     f"real test faces: {floor['diversity']:.3f}")
     section.write()
 
 

@@ -5,6 +5,6 @@ Trains the DCGAN from uniform and from Gaussian noise, then draws problem 2 of t
 . "$(dirname "${BASH_SOURCE[0]}")/../common/job.sh"
 
 for noise in uniform gaussian; do
-    train p2_dcgan "p2_dcgan_$noise" --noise "$noise"
+    train_seeds p2_dcgan "p2_dcgan_$noise" --noise "$noise"
 done
 draw p2_dcgan

@@ -1,6 +1,7 @@
 """Metrics of faces: what raises and lowers them, and the command that shows them."""
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 import hw_faces
 from common import metrics
+from common.fid import find_inception
 from common.metrics import laplacian_pyramid, sliced_wasserstein
 
 
@@ -61,16 +63,44 @@ def test_the_pyramid_has_detail_above_and_the_small_image_below():
     assert flat[0].abs().max() < 1e-6 and torch.allclose(flat[2], torch.full((1, 3, 16, 16), 0.3))
 
 
-def test_folders_and_weights_in_one_table(sample_data, weights, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def inception():
+    """find_inception, which looks once a process, before and after this test's looking."""
+    find_inception.cache_clear()
+    yield find_inception
+    find_inception.cache_clear()
+
+
+def test_without_torch_fidelity_it_says_what_to_install(inception, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
+    weights, reason = inception()
+    assert weights is None and reason.endswith("python3 -m pip install -r requirements-metrics.txt")
+
+
+def test_weights_that_cannot_be_fetched_may_be_put_there_by_hand(inception, monkeypatch, tmp_path):
+    address = "http://127.0.0.1:9/inception.pth"        # where nobody listens
+    monkeypatch.setitem(sys.modules, "torch_fidelity", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", SimpleNamespace(URL_INCEPTION_V3=address))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    weights, reason = inception()
+    place = tmp_path / "checkpoints" / "inception.pth"
+    assert weights is None and address in reason and reason.endswith(f"put that file by hand at {place}")
+    place.write_bytes(b"")
+    inception.cache_clear()
+    assert inception() == (place, "")
+
+
+def test_folders_and_weights_in_one_table(inception, sample_data, weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     monkeypatch.setattr(metrics, "REPEATS", 2)
     monkeypatch.setattr(metrics, "MOST_IMAGES", 20)
     shutil.copytree(sample_data / "face" / "test", tmp_path / "faces")
     words = [str(path) for path in (tmp_path / "faces", weights["p1"], weights["p2"])]
     monkeypatch.setattr(sys, "argv", ["hw_faces.py", *words, "--data", str(sample_data)])
     hw_faces.main()
-    header, *rows, note = capsys.readouterr().out.splitlines()
+    header, *rows, note, no_fid = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in rows[:3]] == words and rows[3].startswith("real test faces")
     faces, vae, generator, floor = (row.replace("real test faces", "real").split()[1:] for row in rows)
     assert faces == floor, "a copy of the test faces has the floor's numbers"
-    assert vae[0] == generator[0] == "20" and float(vae[-3]) > float(floor[-3])
-    assert "1,200 train faces" in note
+    assert vae[0] == generator[0] == "20" and float(vae[-4]) > float(floor[-4])
+    assert "1,200 train faces" in note and faces[-1] == "–" and no_fid.startswith("No FID: the package torch-fidelity")
