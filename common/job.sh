@@ -11,7 +11,7 @@ flags='  --data DIR     data in the course layout (default: hw3_data; without it
   --preset P     report, tuned or sample (default: report; sample for sample data)
   --runs DIR     where run folders go (default: runs/PRESET)
   --out DIR      where the report goes (default: report)
-  --seeds N      p3 and p4: N runs each, seeds 0 to N-1; tables show mean ± standard deviation
+  --seeds N      p2, p3 and p4: N runs each, seeds 0 to N-1; tables show mean ± standard deviation
   --quiet        print nothing but errors
 Other flags (--limit N, --epochs N, --seed N, --device NAME, --tensorboard …) go to all trainings.'
 data='' preset='' runs='' out=report only='' seeds='' quiet='' tex='' more=()

@@ -10,7 +10,7 @@ from common.data import ATTRIBUTES
 
 
 def probe(train, train_attributes, test, test_attributes):
-    """How well a linear classifier reads each attribute from latent means (Alain & Bengio 2017, "linear classifier probes").
+    """How well a linear classifier reads each attribute from latent means (Alain & Bengio 2016).
 
     Logistic regression on standardised latents, fitted on the training faces alone. Args: latents float [N, 256], attributes
     uint8 [N, 13]. Returns, for each of ATTRIBUTES, a dict of shares of the test faces, 0 to 1: "accuracy", "majority" (the

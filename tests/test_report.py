@@ -22,13 +22,18 @@ def test_every_part_of_the_report_is_there(small_report):
     figures = {path.name for path in (folder / "report/figures").iterdir()}
     pairs = ("usps-mnistm", "mnistm-svhn", "svhn-usps")
     assert figures >= {f"{p}_{pair}_{kind}.png" for p in ("p3", "p4") for pair in pairs for kind in ("class", "domain")}
-    assert figures >= {"p1_curves.png", "p1_reconstructions.png", "p1_samples.png", "p1_tsne_gender.png",
-                       "p1_tsne_hair.png", "p2_curves.png", "p2_progress.png", "p2_samples_uniform.png",
+    assert figures >= {"p1_curves.png", "p1_reconstructions.png", "p1_samples.png", "p1_rate_distortion.png",
+                       "p1_weights_samples.png", "p1_tsne_gender.png", "p1_tsne_hair.png", "p1_interpolation.png",
+                       "p1_attributes.png", "p2_curves.png", "p2_progress.png", "p2_samples_uniform.png",
                        "p2_samples_gaussian.png", "p2_vae_gan.png"}
     assert figures >= {name.replace(".png", ".pdf") for name in figures}
     results = json.loads((folder / "report/results.json").read_text())
     assert list(results) == ["p1_vae", "p2_dcgan", "p3_dann", "p4_adda"]
     assert all(section["sample_data"] for section in results.values())
+    assert set(results["p1_vae"]["kl_weights"]) == {"0.25", "1.0"}
+    assert 0 <= results["p1_vae"]["probes"]["Smiling"]["auc"] <= 1
+    for numbers in (results["p1_vae"]["samples"], *results["p2_dcgan"]["uniform"], *results["p2_dcgan"]["gaussian"]):
+        assert numbers["swd"]["mean"][0] > results["p2_dcgan"]["real"]["swd"]["mean"][0], "real faces are the floor"
     for pair in pairs:
         assert all(0 <= results["p3_dann"][f"{pair}_{mode}"] <= 1 for mode in ("source", "dann", "target"))
         assert 0 <= results["p4_adda"][f"{pair}_target_accuracy"] <= 1
@@ -46,13 +51,13 @@ def test_the_page_stands_alone_and_says_sample_data(small_report):
             targets.extend(filter(None, [attributes.get("href")]))
             anchors.extend(filter(None, [attributes.get("id")]))
     Reader().feed(page)
-    assert len(sources) == 22 and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert len(sources) == 26 and all(source.startswith("data:image/png;base64,") for source in sources)
     links = [target for target in targets if target != "data:,"]        # an empty icon, so that none is asked for
-    assert len(links) == 4 + 18 and set(links) <= {f"#{anchor}" for anchor in anchors}
+    assert len(links) == 4 + 19 and set(links) <= {f"#{anchor}" for anchor in anchors}
     assert len(set(anchors)) == len(anchors)
     assert "http://" not in page and "https://" not in page
     assert "Sample data." in page
-    for number in ("1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "2.1", "2.2", "2.3", "2.4", "3.1–3.3", "3.4", "3.5", "3.6",
+    for number in ("1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "2.1", "2.2", "2.3", "2.4", "3.1–3.3", "3.4", "3.5", "3.6",
                    "4.1", "4.2", "4.3", "4.4"):
         assert f">{number} " in page
     for bar in ("lower bound [0-9.]+, report 13.7", "DANN [0-9.]+, report 28.7", "ADDA [0-9.]+, report 10.1",
