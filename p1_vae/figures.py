@@ -56,17 +56,18 @@ def add_trade_off(section, runs, test, train):
     path = section.figure("weights_samples", "Samples of these runs, decoded from the same eight draws from N(0, I). With "
                           "little weight, the latents of faces lie where N(0, I) hardly ever draws.", half=True)
     draw_rows(path, list(strips.values()), [f"{weight:g}" for weight in strips], width=HALF)
+    show = lambda weight: "{:.1f} ± {:.1f}".format(*rows[weight]["swd"])
     section.table(["KL weight", "test KL, nats", "test MSE", "SWD of samples"],
                   [[f"{weight:g}{', chosen' * (weight == chosen)}", f"{row['test_kl']:.1f}", f"{row['test_mse']:.4f}",
-                    "{:.1f} ± {:.1f}".format(*row["swd"])] for weight, row in rows.items()],
+                    show(weight)] for weight, row in rows.items()],
                   "SWD: sliced Wasserstein distance × 1000 of the samples to the training faces, mean of three levels, with "
                   f"its 95 % interval; real test faces have {section.results['real']['swd']['mean'][0]:.1f}.")
     if len(rows) > 1:
         sharpest, likeliest = (min(rows, key=key) for key in (
             lambda weight: rows[weight]["test_mse"], lambda weight: rows[weight]["swd"][0]))
         section.text(f"Of these weights, {sharpest:g} reconstructs best (test MSE {rows[sharpest]['test_mse']:.4f}), and "
-                     f"{likeliest:g} has the samples nearest to real faces (SWD {rows[likeliest]['swd'][0]:.1f}). The chosen "
-                     f"{chosen:g} has {rows[chosen]['test_mse']:.4f} and {rows[chosen]['swd'][0]:.1f}.")
+                     f"{likeliest:g} has the samples nearest to real faces (SWD {show(likeliest)}). The chosen {chosen:g} has "
+                     f"{rows[chosen]['test_mse']:.4f} and {show(chosen)}.")
 
 
 def add_probes(section, probes):
@@ -206,7 +207,7 @@ def main():
     if probed := {name: row for name, row in results["probes"].items() if row}:
         best, worst = (choose(probed, key=lambda name: probed[name]["auc"]) for choose in (max, min))
         mean = lambda key: np.mean([row[key] for row in probed.values()])
-        section.text("No clusters does not mean no knowledge: a linear probe reads "
+        section.text("Attributes that make no clusters may still be in the latent: a linear probe reads "
                      f"{best.replace('_', ' ')} best (area under the ROC curve {probed[best]['auc']:.2f}) and "
                      f"{worst.replace('_', ' ')} worst ({probed[worst]['auc']:.2f}); over {len(probed)} attributes it is right "
                      f"in {100 * mean('accuracy'):.1f} % on average, where the more frequent answer is in "
