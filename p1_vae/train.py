@@ -20,7 +20,7 @@ from p1_vae.model import LATENT_SIZE, VAE
 
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("epochs",             50,     50,      8, "passes over the training faces"),
+    ("epochs",             50,     50,      6, "passes over the training faces"),
     ("batch_size",        128,     64,     32, "faces a step; not in the report, 128 is the usual choice"),
     ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate at the start"),
     ("lr_step",            15,     15,      5, "epochs between two cuts of the learning rate"),
