@@ -116,7 +116,8 @@ def main():
     if run is None:
         raise UserError(f"{args.runs / 'p1_vae'} holds no finished run; train one with bash p1_vae/run.sh")
     section = Section(args.out, "p1_vae", "Problem 1: VAE on faces")
-    others = [find_run(path.parent) for path in args.runs.glob("p1_vae_kl*/summary.json")]
+    others = [find_run(path.parent) for path in sorted(args.runs.glob("p1_vae_kl*/summary.json"))]
+    others = [other for other in others if other.settings["kl_weight"] != run.settings["kl_weight"]]
     section.runs += [run, *others]
     vae = VAE()
     load_weights(run.weights, vae=vae)
