@@ -12,6 +12,7 @@ import torch
 from common.latex import to_latex
 from common.plots import draw_scatter
 from common.report import Section, about_seeds, assemble, find_run
+from p2_dcgan.figures import compare_noises
 from tests.conftest import report
 
 
@@ -139,3 +140,15 @@ def test_tables_show_the_spread_over_seeds(tmp_path):
     assert three.percent("target_accuracy") == "72.00 ± 2.00" and three.mean("target_accuracy") == pytest.approx(0.72)
     assert about_seeds([three, None]).startswith("Mean ± sample standard deviation over 3 seeds,")
     assert find_run(tmp_path / "p4_svhn-usps") is None
+
+
+@pytest.mark.parametrize("uniform, gaussian, verdict", [
+    ([50], [90], "one run each cannot tell"),
+    ([50, 52, 54], [60, 61, 62], "so it is here: over 3 seeds each the means differ by +9.0"),
+    ([50, 52, 54], [40, 41, 42], "here it is worse"),
+    ([50, 60, 70], [55, 62, 75], "that does not show here"),
+])
+def test_a_noise_is_called_better_only_beyond_the_spread_of_seeds(uniform, gaussian, verdict):
+    measured = {noise: [{"swd": {"mean": (value, 1.0)}} for value in values]
+                for noise, values in (("uniform", uniform), ("gaussian", gaussian))}
+    assert verdict in compare_noises(measured)
