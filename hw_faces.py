@@ -12,7 +12,6 @@ import p2_dcgan.inference
 from common.augment import to_bytes
 from common.cli import CommandParser, UserError, run_command, say
 from common.data import FACE_SIZE, SPLITS, list_images, load_faces, read_images
-from common.fid import find_inception
 from common.metrics import COLUMNS, as_row, measure, spread
 from common.runs import format_table
 from common.training import load_weights
@@ -48,8 +47,6 @@ def main():
     say(format_table(("", *COLUMNS), rows))
     say(f"SWD: sliced Wasserstein distance × 1000 to the {len(reference):,} {args.reference} faces of {args.data}, with 95 % "
         "intervals. Fewer images have larger distances.")
-    if reason := find_inception()[1]:
-        say(f"No FID: {reason}")
 
 
 if __name__ == "__main__":

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import torch
 
-from common.cli import UserError, progress
+from common.cli import UserError, progress, say
 
 
 @functools.cache        # one try a process
 def find_inception():
-    """The weights of the Inception network, fetched if they are not there yet: (Path, ""), or (None, why there are none)."""
+    """The path of the Inception network's weights, fetched if they are not there yet. None, after a line that says why, where
+    the package is not installed or they cannot be fetched."""
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as address
     except ImportError:
-        return None, "the package torch-fidelity is not installed; python3 -m pip install -r requirements-metrics.txt"
+        say("No FID: the package torch-fidelity is not installed; python3 -m pip install -r requirements-metrics.txt")
+        return None
     path = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
     if not path.is_file():
         # here, because trainings, which import this file, need nothing of what that one imports
@@ -30,8 +32,9 @@ def find_inception():
             receive(address, partial(path), path.name)
             partial(path).rename(path)
         except (OSError, http.client.HTTPException) as error:
-            return None, f"{address} cannot be fetched ({error}); try again later, or put that file by hand at {path}"
-    return path, ""
+            say(f"No FID: {address} cannot be fetched ({error}); try again later, or put that file by hand at {path}")
+            return None
+    return path
 
 
 class _Images(torch.utils.data.Dataset):

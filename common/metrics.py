@@ -25,9 +25,9 @@ def spread(items):
 def measure(images, reference):
     """All metrics of a set of images, held against `reference`, real ones; both uint8 [N, 3, 64, 64], at least 2 each.
 
-    Returns a dict of plain values, from which `as_row` makes a row of a table. "fid" is None where find_inception says why.
+    Returns a dict of plain values, from which `as_row` makes a row of a table; "fid" is None where it cannot be measured.
     """
-    weights, _ = find_inception()
+    weights = find_inception()
     return {"images": len(images), "sharpness": sharpness(images / 255), "diversity": pairwise_diversity(images / 255),
             "swd": sliced_wasserstein(images, reference),
             "fid": weights and frechet_inception_distance(images, reference, weights)}

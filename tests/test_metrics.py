@@ -71,23 +71,25 @@ def inception():
     find_inception.cache_clear()
 
 
-def test_without_torch_fidelity_it_says_what_to_install(inception, monkeypatch):
+def test_without_torch_fidelity_it_says_what_to_install(inception, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    weights, reason = inception()
-    assert weights is None and reason.endswith("python3 -m pip install -r requirements-metrics.txt")
+    assert inception() is None and inception() is None
+    assert capsys.readouterr().out == ("No FID: the package torch-fidelity is not installed; python3 -m pip install -r "
+                                       "requirements-metrics.txt\n")
 
 
-def test_weights_that_cannot_be_fetched_may_be_put_there_by_hand(inception, monkeypatch, tmp_path):
+def test_weights_that_cannot_be_fetched_may_be_put_there_by_hand(inception, monkeypatch, tmp_path, capsys):
     address = "http://127.0.0.1:9/inception.pth"        # where nobody listens
     monkeypatch.setitem(sys.modules, "torch_fidelity", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", SimpleNamespace(URL_INCEPTION_V3=address))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    weights, reason = inception()
     place = tmp_path / "checkpoints" / "inception.pth"
-    assert weights is None and address in reason and reason.endswith(f"put that file by hand at {place}")
+    assert inception() is None
+    line, = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"No FID: {address} cannot be fetched") and line.endswith(f"put that file by hand at {place}")
     place.write_bytes(b"")
     inception.cache_clear()
-    assert inception() == (place, "")
+    assert inception() == place
 
 
 def test_folders_and_weights_in_one_table(inception, sample_data, weights, tmp_path, monkeypatch, capsys):
@@ -98,7 +100,7 @@ def test_folders_and_weights_in_one_table(inception, sample_data, weights, tmp_p
     words = [str(path) for path in (tmp_path / "faces", weights["p1"], weights["p2"])]
     monkeypatch.setattr(sys, "argv", ["hw_faces.py", *words, "--data", str(sample_data)])
     hw_faces.main()
-    header, *rows, note, no_fid = capsys.readouterr().out.splitlines()
+    no_fid, header, *rows, note = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in rows[:3]] == words and rows[3].startswith("real test faces")
     faces, vae, generator, floor = (row.replace("real test faces", "real").split()[1:] for row in rows)
     assert faces == floor, "a copy of the test faces has the floor's numbers"
