@@ -69,8 +69,8 @@ def main():
     half = run.rows[len(run.rows) // 2]
     section.text(f"The losses say little: from the middle of training (epoch {half['epoch']}) to its end the generator's loss "
                  f"goes from {float(half['generator_loss']):.2f} to {float(run.rows[-1]['generator_loss']):.2f}, because the "
-                 "discriminator that measures it changes as well; whether the faces got better is seen in the saved samples "
-                 "alone.")
+                 "discriminator that measures it changes as well; whether the faces got better is seen in the saved samples, "
+                 "and in their distance to real faces (2.4).")
     section.text("While the discriminator learns, the generated faces are detached: without it, its loss would send gradients "
                  "through them into the generator, and make the generator's faces easier to tell from real ones.")
     train, test = (load_faces(settings["data"], split, settings["limit"]).images for split in ("train", "test"))
