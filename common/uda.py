@@ -14,6 +14,7 @@ from common.augment import (
 )
 from common.cli import CommandParser, UsageError, UserError, progress, say, written_whole
 from common.data import DIGIT_SIZE, DOMAINS, list_images, stream_images, write_csv
+from common.distributed import gather
 
 # (source, target), in the report's order
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))

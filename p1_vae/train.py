@@ -51,9 +51,10 @@ def image_kl(mu, logvar):
 
 @torch.no_grad()
 def encode(vae, images, batch_size=256):
-    """uint8 [N, 3, 64, 64] on the VAE's device -> mu and logvar of the latent, each float32 [N, 256], there too (eval mode)."""
+    """uint8 [N, 3, 64, 64] -> mu and logvar of the latent, each float32 [N, 256], on the VAE's device (eval mode)."""
     vae.eval()
-    mu, logvar = zip(*(vae.encoder(to_float(batch)) for batch in images.split(batch_size)))
+    device = next(vae.parameters()).device
+    mu, logvar = zip(*(vae.encoder(to_float(batch.to(device))) for batch in images.split(batch_size)))
     return torch.cat(mu), torch.cat(logvar)
 
 
@@ -70,8 +71,8 @@ def image_mse(reconstructions, images):
 
 
 def evaluate(vae, images):
-    """Means over uint8 images [N, 3, 64, 64] on the VAE's device: the squared error a pixel of the reconstructions from the
-    latent mean, on [0, 1] (distortion), and the KL divergence in nats (rate)."""
+    """Means over uint8 images [N, 3, 64, 64]: the squared error a pixel of the reconstructions from the latent mean, on
+    [0, 1] (distortion), and the KL divergence in nats (rate)."""
     mu, logvar = encode(vae, images)
     return {"test_mse": image_mse(decode(vae, mu), images).mean().item(), "test_kl": image_kl(mu, logvar).mean().item()}
 
@@ -110,12 +111,12 @@ def main():
             losses.add(reconstruction=squared_error, kl=kl)
         schedule.step()
 
-        if (run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 == run.epochs:
+        if run.writes and ((run.epoch + 1) % SAMPLES_EVERY == 0 or run.epoch + 1 == run.epochs):
             with torch.no_grad():
                 save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", vae.decoder(fixed_latent))
         run.end_epoch(**losses.means(), **evaluate(vae, test))
 
-    if not run.finished:
+    if run.writes and not run.finished:
         save_weights(run.folder / "weights.pt", run.meta(), vae=vae)
         run.finish(**evaluate(vae, test), test_images=len(test), train_images=len(train))
 
