@@ -74,8 +74,8 @@ def train_dcgan(settings, device, workers, watch):
     generator = p2_dcgan.model.Generator().apply(initialise).to(device)
     discriminator = p2_dcgan.model.Discriminator().apply(initialise).to(device)
     generator_optimizer, discriminator_optimizer = (
-        torch.optim.Adam(module.parameters(), settings["lr"], (settings["beta1"], 0.999))
-        for module in (generator, discriminator))
+        torch.optim.Adam(module.parameters(), settings[rate], (settings["beta1"], 0.999))
+        for module, rate in ((generator, "generator_lr"), (discriminator, "discriminator_lr")))
     bce = nn.BCELoss()
     totals = [0.0] * 4
     for images, _ in watch(loader):
