@@ -74,8 +74,8 @@ def main():
     add_arguments(parser)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="auto", metavar="TYPE",
                         help="of our training (default: bfloat16 where the device is fast at it)")
-    parser.add_argument("--limit", type=number(int, 1), metavar="N", help="only the first N images of each split (default: all)")
-    parser.add_argument("--batch-size", type=number(int, 1), metavar="N", help="images of each domain a step (default: preset's)")
+    parser.add_argument("--limit", type=number(int, 1), metavar="N", help="only the first N images of each split")
+    parser.add_argument("--batch-size", type=number(int, 1), metavar="N", help="instead of the preset's")
     parser.add_argument("--rounds", type=number(int, 1), default=5, metavar="N", help="how often each is timed (default: 5)")
     parser.add_argument("--seconds", type=number(float, 0), default=10.0, metavar="S", help="at most for each (default: 10)")
     parser.add_argument("--workers", type=number(int, 0), default=2, metavar="N",
