@@ -4,6 +4,7 @@ import gc
 import importlib
 import math
 import multiprocessing
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +18,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from common import cli
-from common.sample_data import make_sample_data
 
 PAIR = ("--source", "usps", "--target", "mnistm")
 TRAININGS = {       # the module that trains each problem, and the flags that it needs
@@ -39,17 +39,20 @@ def train(problem, *words):
 
 
 class Through(Exception):
-    """Ends a training whose steps were watched."""
+    """Ends a training that was watched."""
 
 
-def train_watched(problem, watch, *words):
-    """As `train` with a run folder of its own, up to the end of the last epoch's steps, whose batches `watch` hands on."""
+def train_watched(problem, watch, *words, epoch=-1):
+    """As `train`, with a run folder of its own, until the end of the steps of one epoch (counted from 0; -1: the last).
+
+    That epoch's batches go through `watch`, a function of an iterable.
+    """
     module = importlib.import_module(TRAININGS[problem][0])
 
     class Run(module.Run):
         def batches(self, *arguments):
             batches = super().batches(*arguments)
-            if self.epoch + 1 < self.epochs:        # ADDA's training on the source
+            if self.epoch != epoch % self.epochs:
                 yield from batches
             else:
                 yield from watch(batches)
@@ -165,13 +168,18 @@ def _fastest(device, work, seconds):
 # ---- processes and data ----------------------------------------------------------------------------------------------
 
 def in_fresh_process(work, *arguments):
-    """work(*arguments), a function of a module, in a new Python process."""
+    """work(*arguments), a function of a module, in a new Python process, which ends with this call, however that ends."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
+        try:
+            return pool.submit(work, *arguments).result()
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 def add_arguments(parser):
-    """The flags that the benchmarks share: --problem, --data, --limit, --device."""
+    """The flags that the benchmarks share: --problem, --data, --device."""
     parser.add_argument("--problem", choices=TRAININGS, action="append", metavar="P",
                         help=f"one of {', '.join(TRAININGS)}; can be given several times (default: all)")
     parser.add_argument("--data", metavar="DIR",
@@ -186,5 +194,6 @@ def data_folder(given):
         yield Path(given or "hw3_data").resolve()
         return
     with tempfile.TemporaryDirectory() as folder:
-        make_sample_data(Path(folder) / "sample_data")
+        # by its own command, as its module takes a second to import, which would count as a training's start
+        subprocess.run([sys.executable, "-m", "common.sample_data", f"{folder}/sample_data"], check=True)
         yield Path(folder) / "sample_data"

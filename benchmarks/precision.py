@@ -15,9 +15,9 @@ from common.training import number, read_json
 
 PRECISIONS = ("float32", "bfloat16")
 SHORT = {       # a minute of one CPU thread or less each
-    "p1": ("--preset", "tuned", "--limit", 3000, "--epochs", 2),
-    "p2": ("--preset", "tuned", "--limit", 1000, "--epochs", 3),
-    "p3": ("--preset", "tuned", "--limit", 2000, "--epochs", 2),
+    "p1": ("--preset", "tuned", "--limit", 1000, "--epochs", 2),
+    "p2": ("--preset", "sample", "--limit", 1000, "--epochs", 2),
+    "p3": ("--preset", "tuned", "--limit", 1000, "--epochs", 3),
     "p4": ("--preset", "tuned", "--limit", 4000, "--source-epochs", 3, "--epochs", 3),
 }
 HEADER = ("", "test metric", *PRECISIONS, "difference", "standard error of it")
