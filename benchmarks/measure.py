@@ -63,7 +63,7 @@ def train_watched(problem, watch, *words, epoch=-1):
 
 
 class Stopwatch:
-    """Hands on the batches of an iterable for up to `seconds` after `warm_up` steps; then `steps` took `taken` seconds."""
+    """Hands on batches for up to `seconds`, or one step, after `warm_up` steps; then `steps` took `taken` seconds."""
 
     def __init__(self, device, warm_up, seconds):
         self.device, self.warm_up, self.seconds = device, warm_up, seconds
@@ -72,12 +72,12 @@ class Stopwatch:
     def __call__(self, batches):
         started = math.inf
         for number, batch in enumerate(batches):
-            self.steps = number - self.warm_up
-            if self.steps == 0:
+            if number == self.warm_up:
                 started = self._now()
-            elif time.perf_counter() - started > self.seconds:
+            if self.steps > 0 and time.perf_counter() - started > self.seconds:
                 break
             yield batch
+            self.steps = number + 1 - self.warm_up
         self.taken = self._now() - started
 
     def _now(self):
@@ -139,8 +139,8 @@ def memory_growth(device, work):
 
 # ---- what the device can do ------------------------------------------------------------------------------------------
 
-def ceilings(device, precision, seconds=1.0):
-    """(FLOP/s of a matrix product in that precision, bytes/s read and written by a copy), each the best of many."""
+def ceilings(device, precision, seconds):
+    """(FLOP/s of a matrix product in that precision, bytes/s read and written by a copy), each the best of `seconds`."""
     cuda = device.type == "cuda"
     size, dtype = 8192 if cuda else 2048, getattr(torch, precision)
     matrix = torch.randn(size, size, device=device).to(dtype)

@@ -49,6 +49,8 @@ def measure(problem, args, data, device, precision, peaks):
     images = settings["batch_size"] * batches       # a step
     sides = (partial(loop, settings, device, args.workers), lambda watch: train_watched(problem, watch, *words))
 
+    counter = Counter()
+    train_watched(problem, counter, *words)
     rates, growths = ([], []), ([], [])
     for _ in progress(range(args.rounds), problem, "round"):
         for side, rate, growth in zip(sides, rates, growths):
@@ -59,8 +61,6 @@ def measure(problem, args, data, device, precision, peaks):
                                 "--batch-size, or more data")
             rate.append(watch.steps * images / watch.taken)
     ratios = [here / reference for reference, here in zip(*rates)]
-    counter = Counter()
-    train_watched(problem, counter, *words)
     steps = statistics.median(rates[1]) / images        # a second
     flops, traffic = counter.flops * steps, counter.traffic * steps
     return ([problem, *(f"{statistics.median(rate):.1f}" for rate in rates), f"{statistics.median(ratios):.2f}",
@@ -84,7 +84,7 @@ def main():
     device = pick_device(args.device)
     precision = pick_precision(device, args.precision)
     with data_folder(args.data) as data:
-        peaks = ceilings(device, precision)
+        peaks = ceilings(device, precision, args.seconds / 10)
         rows = [measure(problem, args, data, device, precision, peaks) for problem in args.problem or TRAININGS]
     speeds, shares = zip(*rows)
     say(f"{hardware_name(device)}, reference in float32, here {precision}; {args.rounds} rounds\n")
