@@ -1,9 +1,11 @@
 """Tools of the benchmarks: our training under a stopwatch, clocks, memory, what the device can do at best."""
 import contextlib
+import ctypes
 import gc
 import importlib
 import math
 import multiprocessing
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -130,6 +132,8 @@ def memory_growth(device, work):
         before = torch.cuda.memory_allocated(device)
         work()
         return torch.cuda.max_memory_allocated(device) - before
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)        # so that memory which was freed before counts when it is used again
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")       # sets VmHWM to VmRSS
     before = resident("VmRSS")
@@ -140,29 +144,33 @@ def memory_growth(device, work):
 # ---- what the device can do ------------------------------------------------------------------------------------------
 
 def ceilings(device, precision, seconds):
-    """(FLOP/s of a matrix product in that precision, bytes/s read and written by a copy), each the best of `seconds`."""
+    """(FLOP/s of a matrix product in that precision, bytes/s read and written by a copy): medians over `seconds` each.
+
+    Medians, not bests, so that on a busy machine they are slowed down as the training beside them is.
+    """
     cuda = device.type == "cuda"
     size, dtype = 8192 if cuda else 2048, getattr(torch, precision)
     matrix = torch.randn(size, size, device=device).to(dtype)
     # the same product as a convolution: on a CPU it is another library's (oneDNN), which may be the faster one
     pixels = matrix.t().reshape(1, size, size // 32, 32).contiguous(memory_format=torch.channels_last)
     kernel = matrix.view(size, size, 1, 1)
-    buffer = torch.ones(2**28 if cuda else 2**26, device=device)
+    buffer = torch.ones(2**28 if cuda else 2**24, device=device)
     copy = torch.empty_like(buffer)
-    fastest = lambda work: _fastest(device, work, seconds)
-    product = min(fastest(lambda: matrix @ matrix), fastest(lambda: F.conv2d(pixels, kernel)))
-    return 2 * size**3 / product, 2 * buffer.nbytes / fastest(lambda: copy.copy_(buffer))
+    typical = lambda work: _typical_time(device, work, seconds)
+    product = min(typical(lambda: matrix @ matrix), typical(lambda: F.conv2d(pixels, kernel)))
+    return 2 * size**3 / product, 2 * buffer.nbytes / typical(lambda: copy.copy_(buffer))
 
 
-def _fastest(device, work, seconds):
-    """The shortest time of a call of work() among as many calls as fit into these seconds."""
+def _typical_time(device, work, seconds):
+    """The median time of a call of work() among as many calls as fit into these seconds, at least 3, in seconds."""
+    work()
     times, end = [], time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
         watch = Stopwatch(device, 0, math.inf)
         for _ in watch([0]):
             work()
         times.append(watch.taken)
-    return min(times)
+    return statistics.median(times)
 
 
 # ---- processes and data ----------------------------------------------------------------------------------------------

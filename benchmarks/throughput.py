@@ -29,13 +29,13 @@ from common.training import hardware_name, number, pick_device, pick_precision
 LOOPS = {"p1": (reference_loops.train_vae, 1), "p2": (reference_loops.train_dcgan, 1),
          "p3": (reference_loops.train_dann, 2), "p4": (reference_loops.train_adda, 2)}
 SPEED = ("", "images/s, reference", "images/s, here", "ratio, median", "lowest – highest", "MiB, reference", "MiB, here")
-CEILING = ("", "images a step", "GFLOP a step", "GFLOP/s", "of the product's", "MiB a step", "GB/s", "of the copy's")
+CEILING = ("", "images a step", "GFLOP a step", "GFLOP/s", "product's", "share", "MiB a step", "GB/s", "copy's", "share")
 
 
-def measure(problem, args, data, device, precision, peaks):
+def measure(problem, args, data, device, precision):
     """Time both loops of a problem: its rows of the tables SPEED and CEILING, as texts.
 
-    `peaks` are those of benchmarks.measure.ceilings. Raises UserError if an epoch is too short to be timed.
+    Raises UserError if an epoch is too short to be timed.
     """
     loop, batches = LOOPS[problem]
     words = ["--data", data, "--device", device, "--precision", precision]
@@ -51,7 +51,7 @@ def measure(problem, args, data, device, precision, peaks):
 
     counter = Counter()
     train_watched(problem, counter, *words)
-    rates, growths = ([], []), ([], [])
+    rates, growths, peaks = ([], []), ([], []), []
     for _ in progress(range(args.rounds), problem, "round"):
         for side, rate, growth in zip(sides, rates, growths):
             watch = Stopwatch(device, 10 if device.type == "cuda" else 1, args.seconds)
@@ -60,13 +60,20 @@ def measure(problem, args, data, device, precision, peaks):
                 raise UserError(f"{data} has too few images for some steps of {settings['batch_size']}; give a smaller "
                                 "--batch-size, or more data")
             rate.append(watch.steps * images / watch.taken)
+        peaks.append(ceilings(device, precision, args.seconds / 10))
     ratios = [here / reference for reference, here in zip(*rates)]
     steps = statistics.median(rates[1]) / images        # a second
-    flops, traffic = counter.flops * steps, counter.traffic * steps
+    product, copy = map(statistics.median, zip(*peaks))
     return ([problem, *(f"{statistics.median(rate):.1f}" for rate in rates), f"{statistics.median(ratios):.2f}",
              f"{min(ratios):.2f} – {max(ratios):.2f}", *(f"{max(growth) / 2**20:.0f}" for growth in growths)],
-            [problem, str(images), f"{counter.flops / 1e9:.2f}", f"{flops / 1e9:.1f}", f"{100 * flops / peaks[0]:.0f} %",
-             f"{counter.traffic / 2**20:.0f}", f"{traffic / 1e9:.1f}", f"{100 * traffic / peaks[1]:.0f} %"])
+            [problem, str(images), *_share(counter.flops, 1e9, steps, product, "{:.2f}"),
+             *_share(counter.traffic, 2**20, steps, copy, "{:.0f}")])
+
+
+def _share(amount, unit, steps, peak, form):
+    """Cells of CEILING: the amount a step, in `unit`; that a second and the peak, in billions; the share of the peak."""
+    rate = amount * steps
+    return form.format(amount / unit), f"{rate / 1e9:.1f}", f"{peak / 1e9:.1f}", f"{100 * rate / peak:.0f} %"
 
 
 def main():
@@ -84,13 +91,11 @@ def main():
     device = pick_device(args.device)
     precision = pick_precision(device, args.precision)
     with data_folder(args.data) as data:
-        peaks = ceilings(device, precision, args.seconds / 10)
-        rows = [measure(problem, args, data, device, precision, peaks) for problem in args.problem or TRAININGS]
+        rows = [measure(problem, args, data, device, precision) for problem in args.problem or TRAININGS]
     speeds, shares = zip(*rows)
-    say(f"{hardware_name(device)}, reference in float32, here {precision}; {args.rounds} rounds\n")
+    say(f"{hardware_name(device)}; reference in float32, here in {precision}; {args.rounds} rounds\n")
     say(format_table(SPEED, speeds))
-    say(f"\nA matrix product in {precision} does {peaks[0] / 1e9:.0f} GFLOP/s, a copy reads and writes "
-        f"{peaks[1] / 1e9:.1f} GB/s. Here:\n")
+    say(f"\nHere, and a matrix product in {precision} and a copy, measured in the same rounds:\n")
     say(format_table(CEILING, shares))
 
 
