@@ -51,8 +51,9 @@ def change_brightness_and_contrast(images, strength):
     As torchvision's ColorJitter(brightness=strength, contrast=strength) with a fixed order.
     """
     images = (images * _uniform(images, 1 - strength, 1 + strength)).clamp(0, 1)
-    gray_weights = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
-    mean = (images * gray_weights).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+    # no tensor of these weights: bringing one to a GPU in each step would make the host wait for it
+    red, green, blue = images.split(1, dim=1)
+    mean = (0.299 * red + 0.587 * green + 0.114 * blue).mean((2, 3), keepdim=True)
     return (mean + (images - mean) * _uniform(images, 1 - strength, 1 + strength)).clamp(0, 1)
 
 

@@ -121,7 +121,7 @@ def _parser(problem, description, table, flags):
     group.add_argument("--tensorboard", action="store_true", help="write event files to DIR/tensorboard too")
     group.add_argument("--preset", choices=PRESETS, metavar="NAME",
                        help=f"the hyper-parameters: {', '.join(PRESETS)} (default: report)")
-    group.add_argument("--seed", type=_number(int, 0), metavar="N", help="of all random numbers (default: 0)")
+    group.add_argument("--seed", type=number(int, 0), metavar="N", help="of all random numbers (default: 0)")
     group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     group.add_argument("--precision", choices=("float32", "bfloat16"), metavar="TYPE",
                        help="float32 or bfloat16 (default: bfloat16 where the device is fast at it)")
@@ -129,7 +129,7 @@ def _parser(problem, description, table, flags):
     for name, choices, text in flags:
         group.add_argument(f"--{name}", choices=choices, metavar="NAME", help=f"{', '.join(choices)}: {text.split(';')[0]}")
     group.add_argument("--data", metavar="DIR", help="a folder in the course layout (default: hw3_data)")
-    group.add_argument("--limit", type=_number(int, 1), metavar="N",
+    group.add_argument("--limit", type=number(int, 1), metavar="N",
                        help="only the first N images of each split (default: all)")
     group = parser.add_argument_group(f"hyper-parameters [value in preset {'|'.join(PRESETS)}]")
     for name, *values, text, allowed in (row if len(row) == 6 else (*row, None) for row in table):
@@ -140,13 +140,13 @@ def _parser(problem, description, table, flags):
         elif isinstance(values[0], str):
             group.add_argument(flag, choices=allowed, help=text, metavar="NAME")
         elif isinstance(values[0], int):
-            group.add_argument(flag, type=_number(int, 1), help=text, metavar="N")
+            group.add_argument(flag, type=number(int, 1), help=text, metavar="N")
         else:
-            group.add_argument(flag, type=_number(float, *allowed or (0, math.inf)), help=text, metavar="X")
+            group.add_argument(flag, type=number(float, *allowed or (0, math.inf)), help=text, metavar="X")
     return parser
 
 
-def _number(kind, least, most=MOST):
+def number(kind, least, most=MOST):
     def convert(text):
         value = kind(text)
         if not least <= value <= most or value == math.inf:
@@ -187,6 +187,13 @@ def pick_precision(device, name="auto"):
             processor = ""
         fast = device.type == "cpu" and ("avx512_bf16" in processor or "amx_bf16" in processor)
     return "bfloat16" if fast else "float32"
+
+
+def hardware_name(device):
+    """The GPU's name, or how many threads of the CPU are used, with the number of processes where there are several."""
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {threads} thread{'s' * (threads > 1)}"
+    return f"{processes()} × {name}" if processes() > 1 else name
 
 
 def autocast(device, precision):
@@ -441,15 +448,11 @@ def _is_finite(state):
 
 def describe_run(settings):
     """What config.json says: the settings, and where and with what they were run."""
-    device = torch.device(settings["device"])
-    threads = torch.get_num_threads()
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {threads} thread{'s' * (threads > 1)}"
-    if processes() > 1:
-        name = f"{processes()} × {name}"
     return dict(
         command=["python3", "-m", f"{settings['problem']}.train", *sys.argv[1:]],
         settings={name: value for name, value in settings.items() if name not in OF_THIS_CALL},
-        sample_data=is_sample_data(settings["data"]), hardware=name, git_revision=git_revision(),
+        sample_data=is_sample_data(settings["data"]), hardware=hardware_name(torch.device(settings["device"])),
+        git_revision=git_revision(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         # torch names its build as well ("+cu126"), which its package's metadata may leave out
         versions={"python": platform.python_version(), "torch": torch.__version__}

@@ -85,8 +85,8 @@ def main():
     generator = Generator().apply(initialise).to(device, memory_format=torch.channels_last)
     discriminator = Discriminator().apply(initialise).to(device, memory_format=torch.channels_last)
     betas = (settings["beta1"], 0.999)
-    generator_optimizer = torch.optim.Adam(generator.parameters(), settings["generator_lr"], betas)
-    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas)
+    generator_optimizer = torch.optim.Adam(generator.parameters(), settings["generator_lr"], betas, fused=True)
+    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas, fused=True)
     schedules = [torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
                  for optimizer in (generator_optimizer, discriminator_optimizer)]
     # its faces change less from step to step than those of the generator under training (Yazıcı et al. 2019)

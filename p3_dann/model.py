@@ -2,6 +2,7 @@
 
 Ganin et al., Domain-Adversarial Training of Neural Networks, 2016 (https://arxiv.org/abs/1505.07818).
 """
+import torch
 from torch import nn
 
 
@@ -30,7 +31,11 @@ class FeatureExtractor(nn.Module):
         )
 
     def forward(self, images):
-        return self.conv(images).flatten(start_dim=1)
+        hidden = self.conv[:-1](images)
+        if hidden.requires_grad and hidden.is_contiguous(memory_format=torch.channels_last):
+            # the pooling's gradient has its channels first, in which layout the layers below take a tenth longer
+            hidden.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+        return self.conv[-1](hidden).flatten(start_dim=1)
 
 
 class Classifier(nn.Module):

@@ -105,7 +105,7 @@ def main():
     extractor = wrap(FeatureExtractor().to(device, memory_format=torch.channels_last))
     classifier, discriminator = wrap(Classifier().to(device)), wrap(Discriminator().to(device))
     parameters = [*extractor.parameters(), *classifier.parameters(), *discriminator.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=settings["lr"])
+    optimizer = torch.optim.Adam(parameters, lr=settings["lr"], fused=True)
     larger = max(len(images), len(target_images)) if mode == "dann" else len(images)
     batch_size = min(batch_size, larger)
     steps = larger // batch_size                                # an epoch

@@ -82,10 +82,10 @@ def main():
     source_encoder = wrap(LeNetEncoder2().to(device, memory_format=torch.channels_last))
     target_encoder = wrap(LeNetEncoder2().to(device, memory_format=torch.channels_last))
     classifier, discriminator = wrap(LeNetClassifier().to(device)), wrap(Discriminator().to(device))
-    source_optimizer = torch.optim.Adam([*source_encoder.parameters(), *classifier.parameters()], settings["lr"])
+    source_optimizer = torch.optim.Adam([*source_encoder.parameters(), *classifier.parameters()], settings["lr"], fused=True)
     betas = (settings["beta1"], 0.999)
-    target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas)
-    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas)
+    target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas, fused=True)
+    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas, fused=True)
     source_steps = max(1, len(source_images) // batch_size)                             # an epoch
     steps = max(len(source_images), len(target_images)) // batch_size                   # an epoch of adaptation
     source_schedule, target_schedule, discriminator_schedule = (

@@ -107,6 +107,7 @@ GAN = ("p2_dcgan.train", "--data", "data", "--run", "run", "--epochs", "1", "--p
 DANN = ("p3_dann.train", "--data", "data", "--run", "run", "--preset", "sample", "--image-size", "4", "--epochs", "1")
 ADAPT = (*DANN, *PAIR["p3_dann"], "--mode", "dann")
 ADDA = ("p4_adda.train", "--data", "data", "--run", "run", "--preset", "sample", "--epochs", "1", "--source-epochs", "1")
+SPEED = ("benchmarks.throughput", "--problem", "p4", "--seconds", "0")
 EVAL = ("hw_eval.py", "pred.csv", "truth.csv")
 TRUTH = {"truth.csv": "image_name,label\na.png,1\nb.png,2\n"}
 FACES, USPS = "data/face/train.csv", "data/digits/usps/train.csv"
@@ -334,6 +335,12 @@ CASES = [
     (("common.ship", "nowhere", "w.pt", "--data", "none"), {}, 1, "cannot read nowhere/config.json"),
     (("common.ship", "r", "w.pt", "--data", "none"), {"r/config.json": "{}", "r/summary.json": "{}", "r/weights.pt": payload()},
      1, "r/weights.pt is damaged, or no file of PyTorch"),
+    # benchmarks
+    (("benchmarks.throughput", "--problem", "p9"), {}, 2, "invalid choice: 'p9'"),
+    ((*SPEED, "--data", "nowhere"), {}, 1, "train.csv does not exist; download the dataset"),
+    ((*SPEED, "--data", "data"), {}, 1, "data has too few images for some steps of 64; give a smaller --batch-size"),
+    (("benchmarks.scaling", "--limit", "7"), {}, 2, "7 is not a number from 8"),
+    (("benchmarks.precision", "--problem", "p1"), {}, 2, "required: --runs"),
     # making and fetching data
     (("common.sample_data", "a", "b"), {}, 2, "unrecognized arguments: b"),
     (("common.sample_data", "images/1.png"), {}, 1, "images/1.png is a file"),

@@ -14,6 +14,7 @@ from tests.conftest import REPOSITORY, SMALL
 MODULES = [f"{problem}.{part}" for problem in SMALL for part in ("train", "inference", "figures")]
 MODULES += [f"common.{name}" for name in ("report", "results", "runs", "sample_data", "download", "ship")]
 MODULES += ["hw_faces"]
+MODULES += [f"benchmarks.{name}" for name in ("throughput", "scaling", "precision", "waiting")]
 SCRIPTS = ("hw_report.sh", "tests/run.sh", *(f"{problem}/run.sh" for problem in SMALL))
 
 

@@ -1,0 +1,103 @@
+"""How fast our training is: images a second beside the reference loops, and against what the device can do at best.
+
+    python3 -m benchmarks.throughput                            # all four problems
+    python3 -m benchmarks.throughput --problem p3 --device cuda
+
+Both loops train with the settings of preset `report`, in turn, in one process; ours is train.py itself. A round takes each
+for one epoch, or `--seconds` of it, after some steps to warm up.
+"""
+import importlib
+import statistics
+from functools import partial
+
+from benchmarks import reference_loops
+from benchmarks.measure import (
+    TRAININGS,
+    Counter,
+    Stopwatch,
+    add_arguments,
+    ceilings,
+    data_folder,
+    memory_growth,
+    train_watched,
+)
+from common.cli import CommandParser, UserError, progress, run_command, say
+from common.runs import format_table
+from common.training import hardware_name, number, pick_device, pick_precision
+
+# each problem's reference loop, and how many batches a step takes: one, or one of either domain
+LOOPS = {"p1": (reference_loops.train_vae, 1), "p2": (reference_loops.train_dcgan, 1),
+         "p3": (reference_loops.train_dann, 2), "p4": (reference_loops.train_adda, 2)}
+SPEED = ("", "images/s, reference", "images/s, here", "ratio, median", "lowest – highest", "MiB, reference", "MiB, here")
+CEILING = ("", "images a step", "GFLOP a step", "GFLOP/s", "product's", "share", "MiB a step", "GB/s", "copy's", "share")
+
+
+def measure(problem, args, data, device, precision):
+    """Time both loops of a problem: its rows of the tables SPEED and CEILING, as texts.
+
+    Raises UserError if an epoch is too short to be timed.
+    """
+    loop, batches = LOOPS[problem]
+    words = ["--data", data, "--device", device, "--precision", precision]
+    settings = {name: value for name, value, *_ in importlib.import_module(TRAININGS[problem][0]).SETTINGS}
+    settings |= dict(data=data, source="usps", target="mnistm", limit=args.limit)
+    if args.limit:
+        words += ["--limit", args.limit]
+    if args.batch_size:
+        words += ["--batch-size", args.batch_size]
+        settings["batch_size"] = args.batch_size
+    images = settings["batch_size"] * batches       # a step
+    sides = (partial(loop, settings, device, args.workers), lambda watch: train_watched(problem, watch, *words))
+
+    counter = Counter()
+    train_watched(problem, counter, *words)
+    rates, growths, peaks = ([], []), ([], []), []
+    for _ in progress(range(args.rounds), problem, "round"):
+        for side, rate, growth in zip(sides, rates, growths):
+            watch = Stopwatch(device, 10 if device.type == "cuda" else 1, args.seconds)
+            growth.append(memory_growth(device, partial(side, watch)))
+            if watch.steps < 1:
+                raise UserError(f"{data} has too few images for some steps of {settings['batch_size']}; give a smaller "
+                                "--batch-size, or more data")
+            rate.append(watch.steps * images / watch.taken)
+        peaks.append(ceilings(device, precision, args.seconds / 10))
+    ratios = [here / reference for reference, here in zip(*rates)]
+    steps = statistics.median(rates[1]) / images        # a second
+    product, copy = map(statistics.median, zip(*peaks))
+    return ([problem, *(f"{statistics.median(rate):.1f}" for rate in rates), f"{statistics.median(ratios):.2f}",
+             f"{min(ratios):.2f} – {max(ratios):.2f}", *(f"{max(growth) / 2**20:.0f}" for growth in growths)],
+            [problem, str(images), *_share(counter.flops, 1e9, steps, product, "{:.2f}"),
+             *_share(counter.traffic, 2**20, steps, copy, "{:.0f}")])
+
+
+def _share(amount, unit, steps, peak, form):
+    """Cells of CEILING: the amount a step, in `unit`; that a second and the peak, in billions; the share of the peak."""
+    rate = amount * steps
+    return form.format(amount / unit), f"{rate / 1e9:.1f}", f"{peak / 1e9:.1f}", f"{100 * rate / peak:.0f} %"
+
+
+def main():
+    parser = CommandParser(description="Time our training beside the loops of benchmarks/reference_loops.py, preset report.")
+    add_arguments(parser)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="auto", metavar="TYPE",
+                        help="of our training (default: bfloat16 where the device is fast at it)")
+    parser.add_argument("--limit", type=number(int, 1), metavar="N", help="only the first N images of each split")
+    parser.add_argument("--batch-size", type=number(int, 1), metavar="N", help="instead of the preset's")
+    parser.add_argument("--rounds", type=number(int, 1), default=5, metavar="N", help="how often each is timed (default: 5)")
+    parser.add_argument("--seconds", type=number(float, 0), default=10.0, metavar="S", help="at most for each (default: 10)")
+    parser.add_argument("--workers", type=number(int, 0), default=2, metavar="N",
+                        help="processes of each DataLoader of the reference (default: 2, as pytorch/examples' dcgan)")
+    args = parser.parse_args()
+    device = pick_device(args.device)
+    precision = pick_precision(device, args.precision)
+    with data_folder(args.data) as data:
+        rows = [measure(problem, args, data, device, precision) for problem in args.problem or TRAININGS]
+    speeds, shares = zip(*rows)
+    say(f"{hardware_name(device)}; reference in float32, here in {precision}; {args.rounds} rounds\n")
+    say(format_table(SPEED, speeds))
+    say(f"\nHere, and a matrix product in {precision} and a copy, measured in the same rounds:\n")
+    say(format_table(CEILING, shares))
+
+
+if __name__ == "__main__":
+    run_command(main)
