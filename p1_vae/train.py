@@ -73,8 +73,12 @@ def image_mse(reconstructions, images):
 def evaluate(vae, images):
     """Means over uint8 images [N, 3, 64, 64]: the squared error a pixel of the reconstructions from the latent mean, on
     [0, 1] (distortion), and the KL divergence in nats (rate)."""
-    mu, logvar = encode(vae, images)
-    return {"test_mse": image_mse(decode(vae, mu), images).mean().item(), "test_kl": image_kl(mu, logvar).mean().item()}
+    errors, rates = [], []
+    for batch in images.split(256):     # all reconstructions at once would take four times the memory of the images
+        mu, logvar = encode(vae, batch)
+        errors.append(image_mse(decode(vae, mu), batch))
+        rates.append(image_kl(mu, logvar))
+    return {"test_mse": torch.cat(errors).mean().item(), "test_kl": torch.cat(rates).mean().item()}
 
 
 def main():
