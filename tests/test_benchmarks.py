@@ -56,7 +56,8 @@ def test_precision_compares_seeds_and_does_not_train_twice(rows, tmp_path):
 
 def test_waiting_times_the_first_batch_and_a_grader(rows):
     start, labels = rows(waiting, "--problem", "p4", "--images", 3)
-    assert start[0] == "p4" and float(start[1]) > 0
+    # in this process, where all is imported already, the wait itself may round to 0.0
+    assert start[0] == "p4" and float(start[1]) < float(start[2]), "waited less than this process has computed since its start"
     assert labels[:2] == ["hw_p4.sh", "shipped"] and float(labels[2]) > 0
 
 

@@ -22,7 +22,7 @@ from tests.two_processes import gradients
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 # all that draws random numbers; and small steps, because Adam divides gradients that are 0 up to rounding by themselves
 FLAGS = {
-    "p1_vae": ("--epochs", "1"),
+    "p1_vae": ("--epochs", "1", "--lr", "1e-5"),
     "p2_dcgan": ("--epochs", "1", "--diff-augment", "colour", "--brightness-contrast", "0.2", "--generator-lr", "1e-5",
                  "--discriminator-lr", "1e-5"),
     "p3_dann": ("--epochs", "2", "--mode", "dann", "--preset", "tuned", "--image-size", "8", "--pseudo-confidence", "0.1",
