@@ -32,7 +32,8 @@ def cost(problem, folder, *words):
     train(problem, "--run", folder, "--epochs", EPOCHS, *words)
     summary = read_json(folder / "summary.json")
     peak = summary["gpu_peak_mib"] * 2**20 if summary["gpu_peak_mib"] else resident("VmHWM")
-    return summary["train_seconds"] / summary["epochs"], peak
+    seconds = max(summary["train_seconds"], 0.05)       # it is rounded to tenths, and a tiny run's is 0.0
+    return seconds / summary["epochs"], peak
 
 
 def main():
