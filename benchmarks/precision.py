@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import TRAININGS, add_arguments, data_folder, in_fresh_process, train
 from common.cli import CommandParser, progress, run_command, say
-from common.results import METRICS
+from common.results import metric_of
 from common.runs import format_table
 from common.training import number, read_json
 
@@ -25,7 +25,7 @@ HEADER = ("", "test metric", *PRECISIONS, "difference", "standard error of it")
 
 def row_of(problem, summaries):
     """A row of the table, as texts: the test metric in the `summaries` of a problem's runs, by precision and seed."""
-    metric = next(name for name in METRICS if name in summaries["float32"][0])
+    metric = metric_of(summaries["float32"][0])
     values = [[summary[metric] for summary in summaries[precision]] for precision in PRECISIONS]
     means, variances = [statistics.mean(side) for side in values], [statistics.variance(side) for side in values]
     error = (sum(variances) / len(values[0])) ** 0.5

@@ -49,11 +49,16 @@ def agreement(folders):
     return statistics.mean(shares) if shares else None
 
 
+def metric_of(summary):
+    """The name of a run's test metric, from the content of its summary.json."""
+    return next(name for name in METRICS if name in summary)
+
+
 def row_of(command, folders):
     """One row of the table, by column, for the run folders of one command."""
     configs = [read_json(folder / "config.json") for folder in folders]
     summaries = [read_json(folder / "summary.json") for folder in folders]
-    metric = next(name for name in METRICS if name in summaries[0])
+    metric = metric_of(summaries[0])
     values = [summary[metric] for summary in summaries]
     mean = lambda name: statistics.mean(summary[name] for summary in summaries)
     shared = agreement(folders)

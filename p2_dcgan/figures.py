@@ -89,7 +89,7 @@ def main():
                  + (f"changed by: {', '.join(name.replace('_', ' ') for name in changes)}." if changes else "not augmented.")
                  + (" Faces that stand on their head are therefore among the samples." if settings["vertical_flip"] else "")
                  + (" So are odd brightness and contrast." if settings["brightness_contrast"] else "")
-                 + (" For the discriminator, real and generated faces were changed alike, which leaves nothing to imitate."
+                 + (" For the discriminator, real and generated faces were changed alike besides."
                     if settings["diff_augment"] != "none" else ""))
 
     section.heading("2.4 VAE against GAN, in figures and in numbers")
