@@ -34,7 +34,7 @@ AUGMENTATION = (
     ("shift",       0.0,   0.1,   0.0, "random shift of digits, up to ± this share"),
     ("inversion", False,  True, False, "make half of the source digits negatives"),
     ("blend",       0.0,   0.8,   0.5, "share of source digits blended into corners of target images; by absolute difference "
-                                       "(adaptation only; in mode target, the target is the source)"),
+                                       "(adaptation only)"),
 )
 
 

@@ -86,6 +86,16 @@ def test_dann_does_not_read_target_labels(train, tmp_path, monkeypatch):
     assert_same_weights(expected, train("p3_dann", tmp_path / "none", *SMALL["p3_dann"]))
 
 
+def test_the_upper_bound_sees_the_target_as_it_is(train, tmp_path):
+    """The changes that make a source more like a target would make a target less like itself."""
+    flags = ("--epochs", "1", "--mode", "target", "--image-size", "8", "--rotation", "10")
+    plain = train("p3_dann", tmp_path / "plain", *flags, "--shrink", "0", "--enlarge", "0", "--blend", "0")
+    assert_same_weights(plain, train("p3_dann", tmp_path / "strong", *flags, "--shrink", "0.5", "--inversion"))
+    turned = train("p3_dann", tmp_path / "turned", *flags, "--rotation", "0")
+    with pytest.raises(AssertionError):
+        assert_same_weights(plain, turned)
+
+
 @pytest.mark.parametrize("mode", ["source", "target"])
 def test_bounds_learn_their_own_domain(train, tmp_path, mode):
     folder = train("p3_dann", tmp_path, "--mode", mode, "--epochs", "1", "--image-size", "8")
