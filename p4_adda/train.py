@@ -39,7 +39,7 @@ FLAGS = (
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
     ("source_epochs",      20,     20,     12, "passes over the source that train its encoder and the classifier"),
-    ("epochs",             20,     20,      8, "passes over the larger of both sets that adapt the target encoder"),
+    ("epochs",             20,     80,      8, "passes over the larger of both sets that adapt the target encoder"),
     ("batch_size",         64,     64,     32, "images of each domain a step; not in the report"),
     ("lr",               5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
     ("encoder_lr",       5e-3,   1e-3,   5e-5, "Adam's learning rate for the target encoder"),
