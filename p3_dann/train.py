@@ -98,6 +98,8 @@ def main():
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
     target = load_digits(settings["data"], settings["target"], "train", settings["limit"])
     labelled = target if mode == "target" else source
+    # the upper bound's digits have the size of those that it is tested on already
+    changes = settings | dict(shrink=0.0, enlarge=0.0) if mode == "target" else settings
     images, labels = on_device(labelled.images, device), labelled.labels.to(device)
     target_images = on_device(target.images, device)
 
@@ -151,7 +153,7 @@ def main():
                            domain_accuracy=((domain_scores > 0.5) == domains.bool()).float().mean(),
                            train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())
             else:
-                batch = augment_target(source_batch, settings) if mode == "target" else augment(source_batch, settings)
+                batch = augment(source_batch, changes)
                 with autocast(device, settings["precision"]):
                     logits = classifier(extractor(prepare(batch)))
                 loss = F.cross_entropy(logits, source_labels)
