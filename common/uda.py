@@ -37,13 +37,6 @@ AUGMENTATION = (
                                        "(adaptation only)"),
 )
 
-# rows of a settings table for levers that are under trial, for both methods
-LEVERS = (
-    ("entropy_weight",     0.0, 0.0, 0.0, "weight of the mean entropy of the predictions for target images"),
-    ("consistency_weight", 0.0, 0.0, 0.0, "weight of the squared difference of the predictions for two views of the target"),
-    ("ema_decay",          0.0, 0.0, 0.0, "share that the tested weights, a moving average, keep each step", (0, 0.9999)),
-)
-
 
 def reported(pair, mode):
     """The report's accuracy of a pair, 0 to 1, for a mode as in REPORT; None where it has none."""
@@ -104,16 +97,6 @@ class PseudoLabels(nn.Module):
         """Let the `logits` [N, 10] that were just given to the images `indices` int64 [N] enter their means."""
         indices, now = gather(indices), gather(logits.detach().softmax(dim=1))
         self.means[indices] = self.MOMENTUM * self.means[indices] + (1 - self.MOMENTUM) * now
-
-
-def entropy(logits):
-    """Mean entropy of the predictions in nats (Grandvalet & Bengio 2005, eq. 5): logits [N, 10] -> scalar."""
-    return -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()
-
-
-def inconsistency(logits, others):
-    """Squared difference of the predictions of two views (Laine & Aila 2017, Π-model): two logits [N, 10] -> scalar."""
-    return (logits.softmax(dim=1) - others.softmax(dim=1)).square().mean()
 
 
 @torch.no_grad()

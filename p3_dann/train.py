@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from common.augment import normalise, resize, to_float
 from common.cli import run_command
@@ -25,7 +24,6 @@ from common.training import (
 )
 from common.uda import (
     AUGMENTATION,
-    LEVERS,
     NO_LABEL,
     PseudoLabels,
     absent_digits,
@@ -33,8 +31,6 @@ from common.uda import (
     augment,
     augment_target,
     check_pair,
-    entropy,
-    inconsistency,
     label_target_train,
 )
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
@@ -61,13 +57,7 @@ SETTINGS = (
     ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the network "
                                                "gave them in earlier epochs"),
     ("pseudo_confidence", 0.9,    0.9,    0.9, "probability from which a digit is such a label"),
-    ("reversal", "sigmoid", "sigmoid", "sigmoid", "how the weight of the reversed gradient grows",
-     ("sigmoid", "linear", "constant")),
-    ("statistics", "shared", "shared", "shared", "BatchNorm's in training: of both domains' images together, or of each alone",
-     ("shared", "separate")),
-    ("adabn", False, False, False, "test with BatchNorm's statistics computed anew on the target's training images"),
     *AUGMENTATION,
-    *LEVERS,
 )
 
 
@@ -124,10 +114,7 @@ def main():
     total_steps = settings["epochs"] * steps
     schedule = make_schedule(optimizer, settings["lr_schedule"], total_steps)
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
-    ema = get_ema_multi_avg_fn(settings["ema_decay"])
-    averaged = [AveragedModel(part, multi_avg_fn=ema, use_buffers=True) for part in (extractor, classifier)]
     run = Run(settings, settings["epochs"], dict(
-        averaged_extractor=averaged[0], averaged_classifier=averaged[1],
         extractor=extractor, classifier=classifier, discriminator=discriminator, optimizer=optimizer, schedule=schedule,
         pseudo_labels=pseudo_labels))
 
@@ -147,32 +134,20 @@ def main():
             if mode == "dann":
                 target_batch = to_float(target_images[target_indices])
                 source_batch = augment(source_batch, settings, backgrounds=target_batch)
-                second_view = augment_target(target_batch, settings) if settings["consistency_weight"] else None
                 target_batch = augment_target(target_batch, settings)
                 # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss
                 # on both. Reversed, the domain loss's gradient makes the features of both domains alike
-                progress = (run.epoch * steps + step) / total_steps
-                growth = reversal_weight(progress)
-                reversal = {"sigmoid": growth, "linear": progress, "constant": 1.0}[settings["reversal"]]
+                growth = reversal_weight((run.epoch * steps + step) / total_steps)
                 with autocast(device, settings["precision"]):
-                    if settings["statistics"] == "separate":
-                        features = torch.cat([extractor(prepare(source_batch)), extractor(prepare(target_batch))])
-                    else:
-                        features = extractor(prepare(torch.cat([source_batch, target_batch])))
+                    features = extractor(prepare(torch.cat([source_batch, target_batch])))
                     logits, target_logits = classifier(features).chunk(2)
-                    domain_scores = discriminator(ReverseGradient.apply(features, settings["domain_weight"] * reversal))
+                    domain_scores = discriminator(ReverseGradient.apply(features, settings["domain_weight"] * growth))
                 label_loss = F.cross_entropy(logits, source_labels)
                 domain_loss = binary_cross_entropy(domain_scores, domains)
                 given = pseudo_labels.look_up(target_indices)
                 pseudo_loss = F.cross_entropy(target_logits, given, reduction="sum") / len(given)
                 pseudo_labels.update(target_indices, target_logits)
                 loss = label_loss + domain_loss + settings["pseudo_weight"] * growth * pseudo_loss
-                if settings["entropy_weight"]:
-                    loss = loss + settings["entropy_weight"] * growth * entropy(target_logits)
-                if settings["consistency_weight"]:
-                    with autocast(device, settings["precision"]):
-                        others = classifier(extractor(prepare(second_view)))
-                    loss = loss + settings["consistency_weight"] * growth * inconsistency(target_logits, others)
                 losses.add(label_loss=label_loss, domain_loss=domain_loss, pseudo_loss=pseudo_loss,
                            pseudo_share=(given != NO_LABEL).float().mean(),
                            domain_accuracy=((domain_scores > 0.5) == domains.bool()).float().mean(),
@@ -188,16 +163,10 @@ def main():
             loss.backward()
             optimizer.step()
             schedule.step()
-            averaged[0].update_parameters(extractor)
-            averaged[1].update_parameters(classifier)
         run.end_epoch(**losses.means())
 
     if run.writes and not run.finished:
         # the last epoch's weights: none is picked, so the target's test labels choose nothing
-        extractor, classifier = averaged[0].module, averaged[1].module
-        if settings["adabn"]:
-            with autocast(device, settings["precision"]):
-                update_bn((prepare(to_float(batch)) for batch in target_images.split(256)), extractor)
         network = make_network(extractor, classifier, settings, device)
         tests = {name: load_digits(settings["data"], settings[name], "test", settings["limit"])
                  for name in ("source", "target")}

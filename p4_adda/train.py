@@ -4,7 +4,6 @@
 """
 import torch
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from common.augment import normalise, to_float
 from common.cli import run_command
@@ -22,7 +21,6 @@ from common.training import (
 )
 from common.uda import (
     AUGMENTATION,
-    LEVERS,
     NO_LABEL,
     PseudoLabels,
     absent_digits,
@@ -30,8 +28,6 @@ from common.uda import (
     augment,
     augment_target,
     check_pair,
-    entropy,
-    inconsistency,
     label_target_train,
 )
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
@@ -57,7 +53,6 @@ SETTINGS = (
                                                "gave them in earlier epochs"),
     ("pseudo_confidence", 0.6,    0.6,    0.6, "probability from which a digit is such a label"),
     *AUGMENTATION,
-    *LEVERS,
 )
 SOURCE, TARGET = 1, 0       # the discriminator's two classes
 
@@ -98,9 +93,7 @@ def main():
             (source_optimizer, settings["source_epochs"] * source_steps),
             (target_optimizer, settings["epochs"] * steps), (discriminator_optimizer, settings["epochs"] * steps)))
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
-    averaged = AveragedModel(target_encoder, multi_avg_fn=get_ema_multi_avg_fn(settings["ema_decay"]), use_buffers=True)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], dict(
-        averaged=averaged,
         source_encoder=source_encoder, target_encoder=target_encoder, classifier=classifier, discriminator=discriminator,
         source_optimizer=source_optimizer, target_optimizer=target_optimizer,
         discriminator_optimizer=discriminator_optimizer, source_schedule=source_schedule, target_schedule=target_schedule,
@@ -127,7 +120,6 @@ def main():
     # discriminator takes for the source's, while the discriminator learns to tell them apart (eq. 9, other lines)
     if run.epoch == settings["source_epochs"] and not run.finished:
         target_encoder.load_state_dict(source_encoder.state_dict())
-        averaged.module.load_state_dict(source_encoder.state_dict())
     source_encoder.eval().requires_grad_(False)
     classifier.eval().requires_grad_(False)
     is_source = share(torch.full((batch_size,), SOURCE, device=device))
@@ -140,7 +132,6 @@ def main():
         for source_indices, target_indices in run.batches(torch.stack([source_order, target_order], dim=1), losses):
             target_batch = to_float(target_images[target_indices])
             source_batch = augment(to_float(source_images[source_indices]), settings, backgrounds=target_batch)
-            second_view = augment_target(target_batch, settings) if settings["consistency_weight"] else None
             target_batch = augment_target(target_batch, settings)
 
             with autocast(device, settings["precision"]):
@@ -164,17 +155,10 @@ def main():
             pseudo_loss = F.cross_entropy(logits, given, reduction="sum") / len(given)
             pseudo_labels.update(target_indices, logits)
             loss = settings["adversarial_weight"] * encoder_loss + settings["pseudo_weight"] * pseudo_loss
-            if settings["entropy_weight"]:
-                loss = loss + settings["entropy_weight"] * entropy(logits)
-            if settings["consistency_weight"]:
-                with autocast(device, settings["precision"]):
-                    others = classifier(target_encoder(normalise(second_view)))
-                loss = loss + settings["consistency_weight"] * inconsistency(logits, others)
             target_optimizer.zero_grad()
             loss.backward()
             target_optimizer.step()
             target_schedule.step()
-            averaged.update_parameters(target_encoder)
             losses.add(discriminator_loss=discriminator_loss, encoder_loss=encoder_loss, pseudo_loss=pseudo_loss,
                        pseudo_share=(given != NO_LABEL).float().mean(),
                        domain_accuracy=(guesses.argmax(dim=1) == truth).float().mean())
@@ -185,8 +169,8 @@ def main():
         target_test, source_test = (load_digits(settings["data"], settings[name], "test", settings["limit"])
                                     for name in ("target", "source"))
         before = make_network(source_encoder, classifier, settings, device)
-        adapted = make_network(averaged.module, classifier, settings, device)
-        save_weights(run.folder / "weights.pt", run.meta(), source_encoder=source_encoder, target_encoder=averaged.module,
+        adapted = make_network(target_encoder, classifier, settings, device)
+        save_weights(run.folder / "weights.pt", run.meta(), source_encoder=source_encoder, target_encoder=target_encoder,
                      classifier=classifier)
         run.finish(target_accuracy=accuracy(adapted, target_test, device),
                    source_only_accuracy=accuracy(before, target_test, device),
