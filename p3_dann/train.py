@@ -57,6 +57,8 @@ SETTINGS = (
     ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the network "
                                                "gave them in earlier epochs"),
     ("pseudo_confidence", 0.9,    0.9,    0.9, "probability from which a digit is such a label"),
+    ("consistency_weight", 0.0,  10.0,    0.0, "largest weight of the squared difference between the predictions for two views "
+                                               "of a target image"),
     *AUGMENTATION,
 )
 
@@ -134,7 +136,7 @@ def main():
             if mode == "dann":
                 target_batch = to_float(target_images[target_indices])
                 source_batch = augment(source_batch, settings, backgrounds=target_batch)
-                target_batch = augment_target(target_batch, settings)
+                other_view, target_batch = (augment_target(target_batch, settings) for _ in range(2))
                 # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss
                 # on both. Reversed, the domain loss's gradient makes the features of both domains alike
                 growth = reversal_weight((run.epoch * steps + step) / total_steps)
@@ -147,8 +149,16 @@ def main():
                 given = pseudo_labels.look_up(target_indices)
                 pseudo_loss = F.cross_entropy(target_logits, given, reduction="sum") / len(given)
                 pseudo_labels.update(target_indices, target_logits)
-                loss = label_loss + domain_loss + settings["pseudo_weight"] * growth * pseudo_loss
+                consistency_loss = torch.zeros_like(label_loss)
+                if settings["consistency_weight"]:
+                    # Laine & Aila 2017, section 2.1: rotated and shifted otherwise, a digit is still the same
+                    with autocast(device, settings["precision"]):
+                        other_logits = classifier(extractor(prepare(other_view)))
+                    consistency_loss = F.mse_loss(target_logits.softmax(dim=1), other_logits.softmax(dim=1))
+                loss = label_loss + domain_loss + growth * (
+                    settings["pseudo_weight"] * pseudo_loss + settings["consistency_weight"] * consistency_loss)
                 losses.add(label_loss=label_loss, domain_loss=domain_loss, pseudo_loss=pseudo_loss,
+                           consistency_loss=consistency_loss,
                            pseudo_share=(given != NO_LABEL).float().mean(),
                            domain_accuracy=((domain_scores > 0.5) == domains.bool()).float().mean(),
                            train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())

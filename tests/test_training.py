@@ -86,6 +86,15 @@ def test_dann_does_not_read_target_labels(train, tmp_path, monkeypatch):
     assert_same_weights(expected, train("p3_dann", tmp_path / "none", *SMALL["p3_dann"]))
 
 
+def test_consistency_makes_predictions_for_two_views_of_the_target_alike(train, tmp_path):
+    def difference(weight):
+        folder = train("p3_dann", tmp_path / weight, "--mode", "dann", "--epochs", "3", "--image-size", "8", "--rotation", "30",
+                       "--consistency-weight", weight)
+        return float(rows(folder)[-1]["consistency_loss"])
+    assert difference("0") == 0, "not measured, and not paid for"
+    assert 0 < difference("1000") < 0.5 * difference("0.001")
+
+
 def test_the_upper_bound_keeps_the_size_of_its_digits(train, tmp_path):
     """A change that makes a source more like a target would make a target less like itself."""
     flags = ("--epochs", "1", "--mode", "target", "--image-size", "8", "--rotation", "10")
