@@ -136,7 +136,8 @@ def main():
             if mode == "dann":
                 target_batch = to_float(target_images[target_indices])
                 source_batch = augment(source_batch, settings, backgrounds=target_batch)
-                other_view, target_batch = (augment_target(target_batch, settings) for _ in range(2))
+                other_view = augment_target(target_batch, settings) if settings["consistency_weight"] else None
+                target_batch = augment_target(target_batch, settings)
                 # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss
                 # on both. Reversed, the domain loss's gradient makes the features of both domains alike
                 growth = reversal_weight((run.epoch * steps + step) / total_steps)
