@@ -6,9 +6,10 @@ import math
 
 import torch
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
 from common.augment import normalise, resize, to_float
-from common.cli import run_command
+from common.cli import progress, run_command
 from common.data import DOMAINS, load_digits, on_device
 from common.distributed import share, wrap
 from common.training import (
@@ -59,6 +60,8 @@ SETTINGS = (
     ("pseudo_confidence", 0.9,    0.9,    0.9, "probability from which a digit is such a label"),
     ("consistency_weight", 0.0,  10.0,    0.0, "largest weight of the squared difference between the predictions for two views "
                                                "of a target image"),
+    ("batch_statistics", "shared", "separate", "separate", "BatchNorm's, of both domains together or of each alone, in training "
+                                                           "as in testing; not in the report", ("shared", "separate")),
     *AUGMENTATION,
 )
 
@@ -79,6 +82,19 @@ class ReverseGradient(torch.autograd.Function):
 def reversal_weight(progress):
     """Ganin et al. 2016, section 5.2.2: from 0 to 1 along a sigmoid, as `progress` of the training goes from 0 to 1."""
     return 2 / (1 + math.exp(-10 * progress)) - 1
+
+
+def with_statistics_of(images, extractor, settings, device):
+    """A copy of the extractor, with BatchNorm's statistics computed anew on `images` uint8 [N, 3, H, W] without labels.
+
+    AdaBN (Li et al. 2016, algorithm 1; https://arxiv.org/abs/1603.04779).
+    """
+    own = FeatureExtractor().to(device, memory_format=torch.channels_last)
+    own.load_state_dict(extractor.state_dict())
+    batches = progress(images.split(256), "batch statistics")
+    with autocast(device, settings["precision"]):
+        update_bn((normalise(resize(to_float(batch.to(device)), settings["image_size"])) for batch in batches), own)
+    return own
 
 
 def make_network(extractor, classifier, settings, device):
@@ -138,11 +154,14 @@ def main():
                 source_batch = augment(source_batch, settings, backgrounds=target_batch)
                 other_view = augment_target(target_batch, settings) if settings["consistency_weight"] else None
                 target_batch = augment_target(target_batch, settings)
-                # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss
-                # on both. Reversed, the domain loss's gradient makes the features of both domains alike
+                # Ganin et al. 2016, algorithm 1. Label loss on the source half of the features, domain loss on both. Reversed,
+                # the domain loss's gradient makes the features of both domains alike
                 growth = reversal_weight((run.epoch * steps + step) / total_steps)
                 with autocast(device, settings["precision"]):
-                    features = extractor(prepare(torch.cat([source_batch, target_batch])))
+                    if settings["batch_statistics"] == "shared":
+                        features = extractor(prepare(torch.cat([source_batch, target_batch])))
+                    else:
+                        features = torch.cat([extractor(prepare(source_batch)), extractor(prepare(target_batch))])
                     logits, target_logits = classifier(features).chunk(2)
                     domain_scores = discriminator(ReverseGradient.apply(features, settings["domain_weight"] * growth))
                 label_loss = F.cross_entropy(logits, source_labels)
@@ -178,13 +197,17 @@ def main():
 
     if run.writes and not run.finished:
         # the last epoch's weights: none is picked, so the target's test labels choose nothing
-        network = make_network(extractor, classifier, settings, device)
-        tests = {name: load_digits(settings["data"], settings[name], "test", settings["limit"])
-                 for name in ("source", "target")}
-        save_weights(run.folder / "weights.pt", run.meta(), extractor=extractor, classifier=classifier)
-        run.finish(target_accuracy=accuracy(network, tests["target"], device),
-                   source_accuracy=accuracy(network, tests["source"], device),
-                   target_entropy=label_target_train(network, target, device, run.folder),
+        extractors = {"source": extractor, "target": extractor}
+        if mode == "dann" and settings["batch_statistics"] == "separate":
+            extractors = {name: with_statistics_of(digits.images, extractor, settings, device)
+                          for name, digits in (("source", source), ("target", target))}
+        networks = {name: make_network(extractors[name], classifier, settings, device) for name in extractors}
+        tests = {name: load_digits(settings["data"], settings[name], "test", settings["limit"]) for name in extractors}
+        save_weights(run.folder / "weights.pt", run.meta(), extractor=extractors["target"],
+                     source_extractor=extractors["source"], classifier=classifier)
+        run.finish(target_accuracy=accuracy(networks["target"], tests["target"], device),
+                   source_accuracy=accuracy(networks["source"], tests["source"], device),
+                   target_entropy=label_target_train(networks["target"], target, device, run.folder),
                    target_test_images=len(tests["target"].labels), train_images=len(images),
                    target_absent_digits=absent_digits(tests["target"].labels))
 
