@@ -33,8 +33,8 @@ AUGMENTATION = (
     ("enlarge",     0.0,   0.1,   0.2, "random enlarging of them"),
     ("shift",       0.0,   0.1,   0.0, "random shift of digits, up to ± this share"),
     ("inversion", False,  True, False, "make half of the labelled digits negatives"),
-    ("blend",       0.0,   0.8,   0.5, "share of source digits blended into corners of target images; by absolute difference "
-                                       "(adaptation only)"),
+    ("blend",       0.0,   0.8,   0.5, "share of gray source digits blended into corners of target images, by absolute "
+                                       "difference (adaptation only)"),
 )
 
 
@@ -48,13 +48,16 @@ def augment(images, settings, backgrounds=None):
 
     `backgrounds`, unlabelled target images of the same shape, are used for `blend`; without them nothing is blended.
     """
+    gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
     if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:
         scales = (1 - settings["shrink"], 1 + settings["enlarge"])
         images = change_geometry(images, settings["rotation"], scales, settings["shift"])
     if settings["inversion"]:
         images = invert(images)
     if settings["blend"] and backgrounds is not None:
-        images = torch.where(chance(images, settings["blend"]), blend_into_backgrounds(images, backgrounds), images)
+        # a coloured digit lies on a background already, and on two it is lost
+        chosen = gray & chance(images, settings["blend"])
+        images = torch.where(chosen, blend_into_backgrounds(images, backgrounds), images)
     return images
 
 

@@ -11,6 +11,11 @@ from p3_dann.train import MODES
 ROWS = {"source": "trained on source (lower bound)", "dann": "DANN", "target": "trained on target (upper bound)"}
 
 
+def encoder(extractor, size):
+    """The extractor for digits float [N, 3, H, W] in [-1, 1] of any size: a function to features [N, 512]."""
+    return lambda images: extractor(resize(images, size))
+
+
 def main():
     args = read_figure_arguments("Draw problem 3's part of the report: DANN.")
     runs = {(pair, mode): find_run(args.runs / f"p3_{'-'.join(pair)}_{mode}") for pair in PAIRS for mode in MODES}
@@ -31,19 +36,18 @@ def main():
                   about_seeds(runs.values()) + missing_digits(runs.values()))
 
     section.heading("3.4 t-SNE of the features")
-    extractor, classifier = FeatureExtractor(), Classifier()
+    extractors, classifier = {"source": FeatureExtractor(), "target": FeatureExtractor()}, Classifier()
     for pair in PAIRS:
         run = runs[pair, "dann"]
         if run is None:
             section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: not run.")
             continue
-        load_weights(run.weights, extractor=extractor, classifier=classifier)
+        load_weights(run.weights, source_extractor=extractors["source"], extractor=extractors["target"])
         size = run.settings["image_size"]
-        encode = lambda images, size=size: extractor(resize(images, size))
-        add_maps(section, run, {"source": encode, "target": encode})
+        add_maps(section, run, {role: encoder(extractor, size) for role, extractor in extractors.items()})
 
     section.heading("3.5 Architecture and settings")
-    section.listing(f"{extractor}\n{classifier}\n{Discriminator()}")
+    section.listing(f"{extractors['target']}\n{classifier}\n{Discriminator()}")
     section.settings(next((run for (_, mode), run in runs.items() if run and mode == "dann"), some_run).config)
 
     section.heading("3.6 Observations")

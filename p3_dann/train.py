@@ -60,8 +60,8 @@ SETTINGS = (
     ("pseudo_confidence", 0.9,    0.9,    0.9, "probability from which a digit is such a label"),
     ("consistency_weight", 0.0,  10.0,    0.0, "largest weight of the squared difference between the predictions for two views "
                                                "of a target image"),
-    ("batch_statistics", "shared", "separate", "separate", "BatchNorm's, of both domains together or of each alone, in training "
-                                                           "as in testing; not in the report", ("shared", "separate")),
+    ("batch_statistics", "shared", "separate", "separate", "BatchNorm's are of both domains together, or of each alone, in "
+                                                           "training as in testing; not in the report", ("shared", "separate")),
     *AUGMENTATION,
 )
 

@@ -63,6 +63,15 @@ def test_the_target_keeps_its_size_and_colours():
     assert not torch.equal(turned, square) and turned.sum().item() == pytest.approx(square.sum().item(), rel=0.02)
 
 
+def test_gray_digits_alone_are_blended():
+    """A coloured digit lies on a background already."""
+    coloured = torch.rand(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    digits = torch.cat([coloured, coloured[:, :1].expand_as(coloured)])
+    blended = augment(digits, PLAIN | dict(blend=1.0), backgrounds=torch.full_like(digits, 0.25))
+    assert torch.equal(blended[:4], digits[:4])
+    assert torch.allclose(blended[4:], (digits[4:] - 0.25).abs())
+
+
 def test_preset_report_changes_no_digit():
     images = torch.rand(4, 3, 28, 28)
     assert torch.equal(augment(images, PLAIN, backgrounds=1 - images), images)
