@@ -25,6 +25,12 @@ def normalise(images):
     return images * 2 - 1
 
 
+def standardise(images):
+    """Float [N, C, H, W] of any range -> each image with mean 0 and standard deviation 1; one that is all even becomes 0."""
+    variance, mean = torch.var_mean(images, dim=(1, 2, 3), keepdim=True)
+    return (images - mean) * (variance + 1e-5).rsqrt()
+
+
 def _uniform(images, low, high, shape=(1, 1, 1)):
     """Numbers for each image, one in a shape that broadcasts over it unless `shape` says otherwise: [N, *shape]."""
     return share(torch.empty(whole(len(images)), *shape, device=images.device).uniform_(low, high))

@@ -21,8 +21,7 @@ def halve(module):
 
 
 def main():
-    parser = CommandParser(description="Write a finished run's weights, in half precision, for inference: without the source's "
-                                       "network, which labels no target image.")
+    parser = CommandParser(description="Write a finished run's weights, in half precision, for inference.")
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument("output", type=Path, metavar="FILE.pt", help="weights to write, and FILE.json beside them")
     parser.add_argument("--data", required=True, metavar="TEXT", help="in words, what data the run used")
@@ -32,7 +31,7 @@ def main():
     state = load_file(args.run / "weights.pt")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     save_file(args.output, {"meta": state["meta"], "modules": {
-        name: halve(module) for name, module in state["modules"].items() if not name.startswith("source_")}})
+        name: halve(module) for name, module in state["modules"].items()}})
     write_json(args.output.with_suffix(".json"), {
         "data": args.data, "command": command_of(config), "preset": config["settings"]["preset"],
         "seed": config["settings"]["seed"], "git_revision": config["git_revision"], "hardware": config["hardware"],

@@ -1,19 +1,13 @@
 """Problem 3's table and figures, from its runs.   python3 -m p3_dann.figures --runs runs/report --out report"""
-from common.augment import resize
 from common.cli import UserError, run_command
 from common.maps import add_maps
 from common.report import Section, about_seeds, find_run, missing_digits, percent, read_figure_arguments
 from common.training import load_weights
 from common.uda import NAMES, PAIRS, reported
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
-from p3_dann.train import MODES
+from p3_dann.train import MODES, prepare
 
 ROWS = {"source": "trained on source (lower bound)", "dann": "DANN", "target": "trained on target (upper bound)"}
-
-
-def encoder(extractor, size):
-    """The extractor for digits float [N, 3, H, W] in [-1, 1] of any size: a function to features [N, 512]."""
-    return lambda images: extractor(resize(images, size))
 
 
 def main():
@@ -36,18 +30,18 @@ def main():
                   about_seeds(runs.values()) + missing_digits(runs.values()))
 
     section.heading("3.4 t-SNE of the features")
-    extractors, classifier = {"source": FeatureExtractor(), "target": FeatureExtractor()}, Classifier()
+    extractor, classifier = FeatureExtractor(), Classifier()
     for pair in PAIRS:
         run = runs[pair, "dann"]
         if run is None:
             section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: not run.")
             continue
-        load_weights(run.weights, source_extractor=extractors["source"], extractor=extractors["target"])
-        size = run.settings["image_size"]
-        add_maps(section, run, {role: encoder(extractor, size) for role, extractor in extractors.items()})
+        load_weights(run.weights, extractor=extractor, classifier=classifier)
+        encode = lambda images, settings=run.settings: extractor(prepare(images, settings))
+        add_maps(section, run, {"source": encode, "target": encode})
 
     section.heading("3.5 Architecture and settings")
-    section.listing(f"{extractors['target']}\n{classifier}\n{Discriminator()}")
+    section.listing(f"{extractor}\n{classifier}\n{Discriminator()}")
     section.settings(next((run for (_, mode), run in runs.items() if run and mode == "dann"), some_run).config)
 
     section.heading("3.6 Observations")

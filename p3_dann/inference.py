@@ -16,7 +16,7 @@ def main():
     path = find_weights(args.weights, SHIPPED / f"{pair}.pt", "train with `bash p3_dann/run.sh`, then add "
                                                               f"--weights runs/report/p3_{pair}_dann/weights.pt")
     extractor, classifier = FeatureExtractor(), Classifier()
-    meta = load_weights(path, "target", "image_size", extractor=extractor, classifier=classifier)
+    meta = load_weights(path, "target", "image_size", "standardise", extractor=extractor, classifier=classifier)
     check_target(meta, args.target, path)
     device = pick_device(args.device)
     network = make_network(extractor, classifier, meta | {"precision": pick_precision(device)}, device)

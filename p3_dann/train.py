@@ -6,10 +6,9 @@ import math
 
 import torch
 from torch.nn import functional as F
-from torch.optim.swa_utils import update_bn
 
-from common.augment import normalise, resize, to_float
-from common.cli import progress, run_command
+from common.augment import normalise, resize, standardise, to_float
+from common.cli import run_command
 from common.data import DOMAINS, load_digits, on_device
 from common.distributed import share, wrap
 from common.training import (
@@ -53,6 +52,7 @@ SETTINGS = (
                                                     ("constant", "cosine")),
     ("image_size",         28,     10,      8, "pixels a side to which digits are resized; at 10 the extractor's receptive "
                                                "field of 11 pixels covers the whole digit"),
+    ("standardise",     False,   True,   True, "give each image mean 0 and standard deviation 1"),
     ("domain_weight",     1.0,    0.1,    0.1, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "
                                                "2016; not in the report, 1 as there"),
     ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the network "
@@ -60,8 +60,6 @@ SETTINGS = (
     ("pseudo_confidence", 0.9,    0.9,    0.9, "probability from which a digit is such a label"),
     ("consistency_weight", 0.0,  10.0,    0.0, "largest weight of the squared difference between the predictions for two views "
                                                "of a target image"),
-    ("batch_statistics", "shared", "separate", "separate", "BatchNorm's are of both domains together, or of each alone, in "
-                                                           "training as in testing; not in the report", ("shared", "separate")),
     *AUGMENTATION,
 )
 
@@ -84,17 +82,10 @@ def reversal_weight(progress):
     return 2 / (1 + math.exp(-10 * progress)) - 1
 
 
-def with_statistics_of(images, extractor, settings, device):
-    """A copy of the extractor, with BatchNorm's statistics computed anew on `images` uint8 [N, 3, H, W] without labels.
-
-    AdaBN (Li et al. 2016, algorithm 1; https://arxiv.org/abs/1603.04779).
-    """
-    own = FeatureExtractor().to(device, memory_format=torch.channels_last)
-    own.load_state_dict(extractor.state_dict())
-    batches = progress(images.split(256), "batch statistics")
-    with autocast(device, settings["precision"]):
-        update_bn((normalise(resize(to_float(batch.to(device)), settings["image_size"])) for batch in batches), own)
-    return own
+def prepare(images, settings):
+    """Digits float [N, 3, H, W] in [-1, 1] -> what the extractor sees: float [N, 3, `image_size`, `image_size`]."""
+    images = resize(images, settings["image_size"])
+    return standardise(images) if settings["standardise"] else images
 
 
 def make_network(extractor, classifier, settings, device):
@@ -104,7 +95,7 @@ def make_network(extractor, classifier, settings, device):
 
     def network(images):
         with autocast(device, settings["precision"]):
-            return classifier(extractor(resize(images, settings["image_size"])))
+            return classifier(extractor(prepare(images, settings)))
     return network
 
 
@@ -136,7 +127,6 @@ def main():
         extractor=extractor, classifier=classifier, discriminator=discriminator, optimizer=optimizer, schedule=schedule,
         pseudo_labels=pseudo_labels))
 
-    prepare = lambda digits: normalise(resize(digits, settings["image_size"]))
     # the domains in the order in which a batch holds them: the discriminator says 1 for source, 0 for target
     domains = torch.cat([share(torch.ones(batch_size)), share(torch.zeros(batch_size))]).to(device)
     while run.epoch < run.epochs and not run.finished:
@@ -154,14 +144,11 @@ def main():
                 source_batch = augment(source_batch, settings, backgrounds=target_batch)
                 other_view = augment_target(target_batch, settings) if settings["consistency_weight"] else None
                 target_batch = augment_target(target_batch, settings)
-                # Ganin et al. 2016, algorithm 1. Label loss on the source half of the features, domain loss on both. Reversed,
-                # the domain loss's gradient makes the features of both domains alike
+                # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss
+                # on both. Reversed, the domain loss's gradient makes the features of both domains alike
                 growth = reversal_weight((run.epoch * steps + step) / total_steps)
                 with autocast(device, settings["precision"]):
-                    if settings["batch_statistics"] == "shared":
-                        features = extractor(prepare(torch.cat([source_batch, target_batch])))
-                    else:
-                        features = torch.cat([extractor(prepare(source_batch)), extractor(prepare(target_batch))])
+                    features = extractor(prepare(normalise(torch.cat([source_batch, target_batch])), settings))
                     logits, target_logits = classifier(features).chunk(2)
                     domain_scores = discriminator(ReverseGradient.apply(features, settings["domain_weight"] * growth))
                 label_loss = F.cross_entropy(logits, source_labels)
@@ -173,7 +160,7 @@ def main():
                 if settings["consistency_weight"]:
                     # Laine & Aila 2017, section 2.1: rotated and shifted otherwise, a digit is still the same
                     with autocast(device, settings["precision"]):
-                        other_logits = classifier(extractor(prepare(other_view)))
+                        other_logits = classifier(extractor(prepare(normalise(other_view), settings)))
                     consistency_loss = F.mse_loss(target_logits.softmax(dim=1), other_logits.softmax(dim=1))
                 loss = label_loss + domain_loss + growth * (
                     settings["pseudo_weight"] * pseudo_loss + settings["consistency_weight"] * consistency_loss)
@@ -185,7 +172,7 @@ def main():
             else:
                 batch = augment(source_batch, changes)
                 with autocast(device, settings["precision"]):
-                    logits = classifier(extractor(prepare(batch)))
+                    logits = classifier(extractor(prepare(normalise(batch), settings)))
                 loss = F.cross_entropy(logits, source_labels)
                 losses.add(label_loss=loss, train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())
 
@@ -197,17 +184,13 @@ def main():
 
     if run.writes and not run.finished:
         # the last epoch's weights: none is picked, so the target's test labels choose nothing
-        extractors = {"source": extractor, "target": extractor}
-        if mode == "dann" and settings["batch_statistics"] == "separate":
-            extractors = {name: with_statistics_of(digits.images, extractor, settings, device)
-                          for name, digits in (("source", source), ("target", target))}
-        networks = {name: make_network(extractors[name], classifier, settings, device) for name in extractors}
-        tests = {name: load_digits(settings["data"], settings[name], "test", settings["limit"]) for name in extractors}
-        save_weights(run.folder / "weights.pt", run.meta(), extractor=extractors["target"],
-                     source_extractor=extractors["source"], classifier=classifier)
-        run.finish(target_accuracy=accuracy(networks["target"], tests["target"], device),
-                   source_accuracy=accuracy(networks["source"], tests["source"], device),
-                   target_entropy=label_target_train(networks["target"], target, device, run.folder),
+        network = make_network(extractor, classifier, settings, device)
+        tests = {name: load_digits(settings["data"], settings[name], "test", settings["limit"])
+                 for name in ("source", "target")}
+        save_weights(run.folder / "weights.pt", run.meta(), extractor=extractor, classifier=classifier)
+        run.finish(target_accuracy=accuracy(network, tests["target"], device),
+                   source_accuracy=accuracy(network, tests["source"], device),
+                   target_entropy=label_target_train(network, target, device, run.folder),
                    target_test_images=len(tests["target"].labels), train_images=len(images),
                    target_absent_digits=absent_digits(tests["target"].labels))
 

@@ -59,12 +59,11 @@ def test_shipped_weights_are_half_as_large_and_predict_alike(tmp_path, monkeypat
     run_folder(run, [], 0.7, "1")
     torch.manual_seed(0)
     encoder, classifier = LeNetEncoder2().eval(), LeNetClassifier()
-    save_weights(run / "weights.pt", {"target": "mnistm"}, source_encoder=LeNetEncoder2(),
-                 target_encoder=encoder, classifier=classifier)
+    save_weights(run / "weights.pt", {"target": "mnistm"}, target_encoder=encoder, classifier=classifier)
     shipped = tmp_path / "weights" / "usps-mnistm.pt"
     monkeypatch.setattr(sys, "argv", ["ship", str(run), str(shipped), "--data", "four images"])
     ship.main()
-    assert shipped.stat().st_size < 0.4 * (run / "weights.pt").stat().st_size
+    assert shipped.stat().st_size < 0.6 * (run / "weights.pt").stat().st_size
     other, head = LeNetEncoder2(), LeNetClassifier()
     assert load_weights(shipped, target_encoder=other, classifier=head) == {"target": "mnistm"}
     images = torch.rand(5, 3, 28, 28) * 2 - 1

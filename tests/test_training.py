@@ -4,12 +4,9 @@ import json
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from common import data
-from common.augment import normalise, resize, to_float
 from common.cli import UserError
-from common.data import load_digits
 from common.training import shuffled_batches
 from tests.conftest import SMALL, assert_same_weights, modules
 
@@ -87,19 +84,6 @@ def test_dann_does_not_read_target_labels(train, tmp_path, monkeypatch):
     expected = train("p3_dann", tmp_path / "labels", *SMALL["p3_dann"])
     monkeypatch.setattr(p3_dann.train, "load_digits", without_labels)
     assert_same_weights(expected, train("p3_dann", tmp_path / "none", *SMALL["p3_dann"]))
-
-
-def test_each_domain_is_read_with_batch_statistics_of_its_own(train, tmp_path, sample_data):
-    for kind in ("shared", "separate"):
-        flags = ("--precision", "float32", "--batch-statistics", kind)
-        parts = modules(train("p3_dann", tmp_path / kind, *SMALL["p3_dann"], *flags))
-        means = {"usps": parts["source_extractor"]["conv.1.running_mean"], "mnistm": parts["extractor"]["conv.1.running_mean"]}
-        assert torch.equal(*means.values()) == (kind == "shared")
-    first = {name.removeprefix("conv.0."): parts["extractor"][name] for name in ("conv.0.weight", "conv.0.bias")}
-    for domain, mean in means.items():
-        images = normalise(resize(to_float(load_digits(sample_data, domain, "train", 40).images), 8))
-        expected = F.conv2d(images, **first, padding=1).mean(dim=(0, 2, 3))
-        assert torch.allclose(mean, expected, atol=1e-4), domain
 
 
 def test_consistency_makes_predictions_for_two_views_of_the_target_alike(train, tmp_path):
