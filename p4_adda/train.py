@@ -5,7 +5,7 @@
 import torch
 from torch.nn import functional as F
 
-from common.augment import normalise, to_float
+from common.augment import normalise, standardise, to_float
 from common.cli import run_command
 from common.data import DOMAINS, load_digits, on_device
 from common.distributed import share, wrap
@@ -48,6 +48,7 @@ SETTINGS = (
                                                       ("constant", "cosine")),
     ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report", (0, 0.999)),
     ("target_dropout",   True,   True,  False, "whether the target encoder's dropout is on while it adapts"),
+    ("standardise",     False,  False,  False, "give each image mean 0 and standard deviation 1"),
     ("adversarial_weight", 1.0,   0.1,    1.0, "weight of the target encoder's loss with inverted labels"),
     ("pseudo_weight",     0.0,    1.0,    0.0, "weight of the label loss on target images with labels that the network "
                                                "gave them in earlier epochs"),
@@ -57,6 +58,11 @@ SETTINGS = (
 SOURCE, TARGET = 1, 0       # the discriminator's two classes
 
 
+def prepare(images, settings):
+    """Digits float [N, 3, 28, 28] in [-1, 1] -> what the encoders see, of the same shape."""
+    return standardise(images) if settings["standardise"] else images
+
+
 def make_network(encoder, classifier, settings, device):
     """The classifier as used for testing: images float [N, 3, 28, 28] in [-1, 1] -> logits float32 [N, 10], eval mode."""
     encoder.to(device, memory_format=torch.channels_last).eval()
@@ -64,7 +70,7 @@ def make_network(encoder, classifier, settings, device):
 
     def network(images):
         with autocast(device, settings["precision"]):
-            return classifier(encoder(images))
+            return classifier(encoder(prepare(images, settings)))
     return network
 
 
@@ -107,7 +113,7 @@ def main():
             backgrounds = target_images[share(torch.randint(len(target_images), (batch_size,), device=device))]
             images = augment(to_float(source_images[indices]), settings, to_float(backgrounds))
             with autocast(device, settings["precision"]):
-                logits = classifier(source_encoder(normalise(images)))
+                logits = classifier(source_encoder(prepare(normalise(images), settings)))
             loss = F.cross_entropy(logits, source_labels[indices])
             source_optimizer.zero_grad()
             loss.backward()
@@ -135,8 +141,8 @@ def main():
             target_batch = augment_target(target_batch, settings)
 
             with autocast(device, settings["precision"]):
-                source_features = source_encoder(normalise(source_batch))
-                target_features = target_encoder(normalise(target_batch))
+                source_features = source_encoder(prepare(normalise(source_batch), settings))
+                target_features = target_encoder(prepare(normalise(target_batch), settings))
                 # the discriminator's step; detach keeps its gradient out of the target encoder
                 guesses = discriminator(torch.cat([source_features, target_features.detach()]))
             truth = torch.cat([is_source, is_target])
