@@ -23,6 +23,18 @@ def test_to_float_ends():
     assert augment.to_float(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)).flatten().tolist() == [0, 1]
 
 
+def test_standardised_images_differ_in_neither_brightness_nor_contrast(images):
+    seen = augment.standardise(images)
+    assert torch.allclose(seen.mean((1, 2, 3)), torch.zeros(64), atol=1e-5)
+    assert torch.allclose(seen.std((1, 2, 3)), torch.ones(64), atol=1e-3)
+    pale = images * torch.linspace(0.1, 0.5, 64).view(-1, 1, 1, 1) + 0.4
+    assert torch.allclose(augment.standardise(pale), seen, atol=0.02)
+
+
+def test_an_even_image_is_standardised_to_zeros():
+    assert augment.standardise(torch.full((2, 3, 8, 8), 0.7)).abs().max() < 1e-3
+
+
 @pytest.mark.parametrize("flip, axis", [(augment.flip_horizontally, 3), (augment.flip_vertically, 2)])
 def test_flips_turn_about_half(images, flip, axis):
     flipped = flip(images)

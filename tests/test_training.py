@@ -95,6 +95,13 @@ def test_consistency_makes_predictions_for_two_views_of_the_target_alike(train, 
     assert 0 < difference("1000") < 0.5 * difference("0.001")
 
 
+def test_dann_learns_a_pale_source_beside_a_target_of_black_and_white(train, tmp_path):
+    """In batches of both, BatchNorm would lose the contrast of SVHN in that of USPS."""
+    folder = train("p3_dann", tmp_path, "--source", "svhn", "--target", "usps", "--mode", "dann", "--limit", "800",
+                   "--batch-size", "16", "--epochs", "3")
+    assert float(rows(folder)[-1]["train_accuracy"]) > 0.5
+
+
 def test_the_upper_bound_keeps_the_size_of_its_digits(train, tmp_path):
     """A change that makes a source more like a target would make a target less like itself."""
     flags = ("--epochs", "1", "--mode", "target", "--image-size", "8", "--rotation", "10")
