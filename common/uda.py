@@ -33,8 +33,8 @@ AUGMENTATION = (
     ("enlarge",     0.0,   0.1,   0.2, "random enlarging of them"),
     ("shift",       0.0,   0.1,   0.0, "random shift of digits, up to ± this share"),
     ("inversion", False,  True, False, "make half of the labelled digits negatives"),
-    ("blend",       0.0,   0.8,   0.5, "share of gray source digits blended into corners of target images, by absolute "
-                                       "difference (adaptation only)"),
+    ("blend",       0.0,   0.8,   0.5, "share of gray source digits blended into target images; into corners of them, by "
+                                       "absolute difference, in adaptation only"),
 )
 
 

@@ -5,6 +5,7 @@ from common.report import Section, about_seeds, find_run, missing_digits, percen
 from common.training import load_weights
 from common.uda import NAMES, PAIRS, reported
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
+from p4_adda.train import prepare
 
 
 def main():
@@ -37,7 +38,9 @@ def main():
             section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: not run.")
             continue
         load_weights(runs[pair].weights, source_encoder=source_encoder, target_encoder=target_encoder)
-        add_maps(section, runs[pair], {"source": source_encoder, "target": target_encoder})
+        settings = runs[pair].settings
+        add_maps(section, runs[pair], {"source": lambda images, settings=settings: source_encoder(prepare(images, settings)),
+                                       "target": lambda images, settings=settings: target_encoder(prepare(images, settings))})
 
     section.heading("4.3 Architecture and settings")
     section.listing(f"{target_encoder}\n{classifier}\n{Discriminator()}")

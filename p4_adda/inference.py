@@ -16,7 +16,7 @@ def main():
     path = find_weights(args.weights, SHIPPED / f"{pair}.pt", "train with `bash p4_adda/run.sh`, then add "
                                                               f"--weights runs/report/p4_{pair}/weights.pt")
     encoder, classifier = LeNetEncoder2(), LeNetClassifier()
-    meta = load_weights(path, "target", target_encoder=encoder, classifier=classifier)
+    meta = load_weights(path, "target", "standardise", target_encoder=encoder, classifier=classifier)
     check_target(meta, args.target, path)
     device = pick_device(args.device)
     network = make_network(encoder, classifier, meta | {"precision": pick_precision(device)}, device)

@@ -52,7 +52,8 @@ def weights(tmp_path_factory):
     save_weights(folder / "p2.pt", {"problem": "p2_dcgan", "noise": "uniform"}, generator=Generator())
     save_weights(folder / "p3.pt", {"problem": "p3_dann", "target": "mnistm", "image_size": 8, "standardise": True},
                  extractor=FeatureExtractor(), classifier=Classifier())
-    save_weights(folder / "p4.pt", {"target": "mnistm"}, target_encoder=LeNetEncoder2(), classifier=LeNetClassifier())
+    save_weights(folder / "p4.pt", {"target": "mnistm", "standardise": True}, target_encoder=LeNetEncoder2(),
+                 classifier=LeNetClassifier())
     save_weights(folder / "bare.pt", {}, target_encoder=LeNetEncoder2(), classifier=LeNetClassifier())
     return {path.stem: path for path in folder.iterdir()}
 
