@@ -10,10 +10,11 @@ IMAGES = 500        # test images of each domain on a map
 
 
 @torch.no_grad()
-def add_maps(section, run, encoders):
+def add_maps(section, run, prepare, encoders):
     """Draw both maps of a run's pair into a report section.
 
-    `encoders`: for "source" and "target", a function from float [N, 3, 28, 28] in [-1, 1] to features [N, D].
+    `prepare`: a function of digits float [N, 3, 28, 28] in [-1, 1] and the run's settings that returns what the encoders
+    see; `encoders`: for "source" and "target", a network from that to features [N, D].
     """
     settings = run.settings
     names = {role: NAMES[settings[role]] for role in ("source", "target")}
@@ -24,7 +25,7 @@ def add_maps(section, run, encoders):
         # spread over the split: an official order may begin with an easier half
         chosen = torch.linspace(0, len(digits.labels) - 1, min(limit, len(digits.labels))).long()
         for batch in digits.images[chosen].split(100):
-            features.append(encoders[role](normalise(to_float(batch))).float())
+            features.append(encoders[role](prepare(normalise(to_float(batch)), settings)).float())
         images.append(digits.images[chosen])
         classes += digits.labels[chosen].tolist()
         domains += [number] * len(chosen)

@@ -37,8 +37,7 @@ def main():
             section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: not run.")
             continue
         load_weights(run.weights, extractor=extractor, classifier=classifier)
-        encode = lambda images, settings=run.settings: extractor(prepare(images, settings))
-        add_maps(section, run, {"source": encode, "target": encode})
+        add_maps(section, run, prepare, {"source": extractor, "target": extractor})
 
     section.heading("3.5 Architecture and settings")
     section.listing(f"{extractor}\n{classifier}\n{Discriminator()}")

@@ -38,9 +38,7 @@ def main():
             section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: not run.")
             continue
         load_weights(runs[pair].weights, source_encoder=source_encoder, target_encoder=target_encoder)
-        settings = runs[pair].settings
-        add_maps(section, runs[pair], {"source": lambda images, settings=settings: source_encoder(prepare(images, settings)),
-                                       "target": lambda images, settings=settings: target_encoder(prepare(images, settings))})
+        add_maps(section, runs[pair], prepare, {"source": source_encoder, "target": target_encoder})
 
     section.heading("4.3 Architecture and settings")
     section.listing(f"{target_encoder}\n{classifier}\n{Discriminator()}")
