@@ -167,7 +167,7 @@ CASES = [
     ((*P4, "w.pt"), {"w.pt": payload()}, 1, "does not hold the weights"),
     ((*P4, "w.pt"), {"w.pt": payload(_use_new_zipfile_serialization=False)}, 1, "File is not a zip file"),
     ((*P4, "w.pt"), {"w.pt": changed("p4", bytes), "./w.pt": unreadable}, 1, "Permission denied"),
-    ((*P4, "=bare"), {}, 1, "it does not say its target"),
+    ((*P4, "=bare"), {}, 1, "it does not say its standardise, target"),
     (("hw_p4.sh", "images", "usps", "pred.csv", "--weights", "=p4"), {}, 1, "was trained for target mnistm, not usps"),
     # graders' scripts of problems 3 and 4: the command line
     (("hw_p3.sh", "images", "mnistm"), {}, 2, "required: PRED.csv"),
