@@ -7,7 +7,7 @@ from torch import nn
 
 
 class FeatureExtractor(nn.Module):
-    """images float [N, 3, H, W] in [-1, 1] -> features [N, 512]."""
+    """images float [N, 3, H, W] in [-1, 1], or standardised -> features [N, 512]."""
 
     def __init__(self):
         super().__init__()

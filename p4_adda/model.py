@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class LeNetEncoder2(nn.Module):
-    """images float [N, 3, 28, 28] in [-1, 1] -> features [N, 500]."""
+    """images float [N, 3, 28, 28] in [-1, 1], or standardised -> features [N, 500]."""
 
     def __init__(self):
         super().__init__()
