@@ -35,6 +35,7 @@ AUGMENTATION = (
     ("inversion", False,  True, False, "make half of the labelled digits negatives"),
     ("blend",       0.0,   0.8,   0.5, "share of gray source digits blended into target images; into corners of them, by "
                                        "absolute difference, in adaptation only"),
+    ("standardise", False, True,  True, "give each image mean 0 and standard deviation 1"),
 )
 
 
@@ -48,17 +49,18 @@ def augment(images, settings, backgrounds=None):
 
     `backgrounds`, unlabelled target images of the same shape, are used for `blend`; without them nothing is blended.
     """
-    gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+    changed = images
     if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:
         scales = (1 - settings["shrink"], 1 + settings["enlarge"])
-        images = change_geometry(images, settings["rotation"], scales, settings["shift"])
+        changed = change_geometry(changed, settings["rotation"], scales, settings["shift"])
     if settings["inversion"]:
-        images = invert(images)
+        changed = invert(changed)
     if settings["blend"] and backgrounds is not None:
         # a coloured digit lies on a background already, and on two it is lost
-        chosen = gray & chance(images, settings["blend"])
-        images = torch.where(chosen, blend_into_backgrounds(images, backgrounds), images)
-    return images
+        gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+        chosen = gray & chance(changed, settings["blend"])
+        changed = torch.where(chosen, blend_into_backgrounds(changed, backgrounds), changed)
+    return changed
 
 
 NO_LABEL = -100     # which F.cross_entropy leaves out

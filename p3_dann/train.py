@@ -52,7 +52,6 @@ SETTINGS = (
                                                     ("constant", "cosine")),
     ("image_size",         28,     10,      8, "pixels a side to which digits are resized; at 10 the extractor's receptive "
                                                "field of 11 pixels covers the whole digit"),
-    ("standardise",     False,   True,   True, "give each image mean 0 and standard deviation 1"),
     ("domain_weight",     1.0,    0.1,    0.1, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "
                                                "2016; not in the report, 1 as there"),
     ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the network "

@@ -48,7 +48,6 @@ SETTINGS = (
                                                       ("constant", "cosine")),
     ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report", (0, 0.999)),
     ("target_dropout",   True,   True,  False, "whether the target encoder's dropout is on while it adapts"),
-    ("standardise",     False,   True,   True, "give each image mean 0 and standard deviation 1"),
     ("adversarial_weight", 1.0,   0.1,    0.1, "weight of the target encoder's loss with inverted labels"),
     ("pseudo_weight",     0.0,    1.0,    1.0, "weight of the label loss on target images with labels that the network "
                                                "gave them in earlier epochs"),
