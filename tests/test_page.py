@@ -41,7 +41,14 @@ class Browser:
         self.devtools("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
             {"name": "prefers-reduced-motion", "value": "reduce"}])
+        # chromedriver may answer while the page is still being read, or is another one yet: from a blank one the two differ
+        self.call("/url", url="about:blank")
         self.call("/url", url=page.as_uri())
+        for _ in range(300):
+            if self.run("return location.href") == page.as_uri() and self.run("return document.readyState") == "complete":
+                return
+            time.sleep(0.1)
+        raise TimeoutError(f"{page} was not loaded after 30 seconds")
 
     def point(self, x, y, kind="mouse"):
         steps = [{"type": "pointerMove", "x": round(x), "y": round(y)}]
