@@ -41,11 +41,11 @@ class Browser:
         self.devtools("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
             {"name": "prefers-reduced-motion", "value": "reduce"}])
-        # chromedriver may answer while the page is still being read, or is another one yet: from a blank one the two differ
+        # chromedriver may answer before the page has replaced the last one, a blank one so that they differ, or is read whole
         self.call("/url", url="about:blank")
         self.call("/url", url=page.as_uri())
         for _ in range(300):
-            if self.run("return location.href") == page.as_uri() and self.run("return document.readyState") == "complete":
+            if self.run("return location.href === arguments[0] && document.readyState === 'complete'", page.as_uri()):
                 return
             time.sleep(0.1)
         raise TimeoutError(f"{page} was not loaded after 30 seconds")
