@@ -99,8 +99,9 @@ def make_network(extractor, classifier, settings, device):
 
 
 def main():
-    settings = read_settings(__package__, "Train DANN (problem 3), or one of its bounds, on one pair of domains.", SETTINGS,
-                             FLAGS)
+    settings = read_settings(
+        __package__, "Train DANN (problem 3), or one of its bounds, on one pair of domains. But for mode target, target labels "
+        "neither train it nor choose settings.", SETTINGS, FLAGS)
     check_pair(settings)
     mode, batch_size, device = settings["mode"], settings["batch_size"], torch.device(settings["device"])
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])

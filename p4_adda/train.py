@@ -74,7 +74,9 @@ def make_network(encoder, classifier, settings, device):
 
 
 def main():
-    settings = read_settings(__package__, "Train ADDA (problem 4) on one pair of domains.", SETTINGS, FLAGS)
+    settings = read_settings(
+        __package__, "Train ADDA (problem 4) on one pair of domains. Target labels neither train it nor choose settings.",
+        SETTINGS, FLAGS)
     check_pair(settings)
     device = torch.device(settings["device"])
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
