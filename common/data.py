@@ -56,6 +56,15 @@ class Faces(NamedTuple):
     names: list[str]
 
 
+def put_on_photograph(digit, crop):
+    """An MNIST-M image as its authors make them: uint8 [H, W, 3], the `crop` of a photograph, inverted where the digit is.
+
+    `digit` [H, W] is anywhere that it is not 0, however gray, so strokes have hard edges. Ganin et al. 2016, section 5.2.4,
+    say |crop - digit|, which is the same for a digit of 0 and 255 only; the rule here is read off their own images.
+    """
+    return np.where(digit[:, :, None] > 0, 255 - crop, crop)
+
+
 def load_digits(root, domain, split, limit=None):
     """Read one split of one digit domain.
 

@@ -39,7 +39,16 @@ from tqdm import tqdm
 
 from common.archive import Archive
 from common.cli import CommandParser, UserError, in_threads, lock, one_line, run_command, say
-from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, SPLITS, is_sample_data, list_images, parse_csv
+from common.data import (
+    ATTRIBUTES,
+    DIGIT_SIZE,
+    FACE_SIZE,
+    SPLITS,
+    is_sample_data,
+    list_images,
+    parse_csv,
+    put_on_photograph,
+)
 
 ATTEMPTS = 5                # connections for one file and address; each goes on where the last one broke off
 RETRY_SECONDS = 2
@@ -457,13 +466,13 @@ def build_svhn(downloads, folder, counts):
 
 
 def build_mnistm(downloads, folder, counts):
-    """MNIST-M as its authors made it (Ganin et al. 2016, section 5.2.4): |random crop of a photograph - digit|.
+    """MNIST-M by its authors' rule: MNIST on random crops of photographs (`put_on_photograph`).
 
     The digits keep MNIST's order. The crops come from the train photographs of BSDS500, drawn with a fixed seed, so
     they are not the authors' own.
     """
     with Archive(downloads / "BSR_bsds500.tgz", below="BSR/BSDS500/data/images/train/") as archive:
-        photographs = [np.asarray(archive.image(name), np.int16) for name in archive.names if name.endswith(".jpg")]
+        photographs = [np.asarray(archive.image(name)) for name in archive.names if name.endswith(".jpg")]
     # RandomState, as its numbers are the same in every version of NumPy, unlike default_rng's
     random = np.random.RandomState(MNISTM_SEED)
     files = [downloads / name for name, _ in MNIST.resources]
@@ -474,7 +483,7 @@ def build_mnistm(downloads, folder, counts):
             photograph = photographs[random.randint(len(photographs))]
             y = random.randint(photograph.shape[0] - DIGIT_SIZE + 1)
             x = random.randint(photograph.shape[1] - DIGIT_SIZE + 1)
-            images[i] = abs(photograph[y:y + DIGIT_SIZE, x:x + DIGIT_SIZE] - digit[:, :, None])
+            images[i] = put_on_photograph(digit, photograph[y:y + DIGIT_SIZE, x:x + DIGIT_SIZE])
         write_digits(folder, split, images, read_idx(labels_path))
 
 

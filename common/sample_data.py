@@ -5,7 +5,7 @@
 It is made from what the installed packages carry. Each domain is a stand-in for one of the course's:
 
     usps    real handwritten digits of scikit-learn (8x8), smoothly enlarged to fill the frame, gray
-    mnistm  other digits of the same set, smaller, blended by absolute difference into scikit-learn's two photographs
+    mnistm  other digits of the same set, smaller, inverting scikit-learn's two photographs, as MNIST-M's do
     svhn    digits of matplotlib's fonts with neighbours, colours, rotation, blur and noise
     face    drawn portraits that show the 13 attributes
 
@@ -21,7 +21,7 @@ import sklearn.datasets
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from common.cli import CommandParser, UserError, folder_written_whole, progress, run_command, say
-from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, SAMPLE_MARK, SPLITS, is_sample_data
+from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, SAMPLE_MARK, SPLITS, is_sample_data, put_on_photograph
 
 # images in train and test; usps and mnistm share the 1,797 handwritten digits of scikit-learn
 SIZES = {"usps": (700, 200), "mnistm": (700, 190), "svhn": (800, 200), "face": (1200, 200)}
@@ -29,7 +29,7 @@ SEED = 20190503
 
 MARK_TEXT = """\
 This folder holds the built-in sample data, not the course's datasets: handwritten digits of scikit-learn, the same
-kind of digits blended into scikit-learn's sample photographs, digits set in matplotlib's fonts, and drawn faces.
+kind of digits on scikit-learn's sample photographs, digits set in matplotlib's fonts, and drawn faces.
 It was made by `python3 -m common.sample_data` and shows that the scripts work from end to end.
 Results on it must not be compared with the report's numbers.
 """
@@ -106,14 +106,14 @@ def usps_images(split):
 def mnistm_images(split):
     """Yield the mnistm stand-in of a split as (uint8 [28, 28, 3], (label,)) pairs; a digit is about 20 pixels high."""
     rng = _generator("mnistm", split)
-    photographs = [np.asarray(photograph) / 255 for photograph in sklearn.datasets.load_sample_images().images]
+    photographs = sklearn.datasets.load_sample_images().images
     for digit, label in _handwritten("mnistm", split):
         height, width = rng.integers(18, 23), rng.integers(17, 22)
         top, left = (DIGIT_SIZE - np.array((height, width))) // 2 + rng.integers(-2, 3, 2)
-        mask = np.zeros((DIGIT_SIZE, DIGIT_SIZE, 1))
-        # MNIST's strokes are nearly black and white: a steep slope about the middle gray sharpens the enlarged ones
-        mask[top:top + height, left:left + width, 0] = (_resize(digit, height, width) * 2 - 0.5).clip(0, 1)
-        yield _to_bytes(abs(_patch(rng, photographs) - mask)), (label,)
+        large = np.zeros((DIGIT_SIZE, DIGIT_SIZE))
+        # enlarged from 8x8, a stroke is blurred: what is dark gray is no stroke
+        large[top:top + height, left:left + width] = (_resize(digit, height, width) - 0.4).clip(0, 1)
+        yield put_on_photograph(large, _patch(rng, photographs)), (label,)
 
 
 def svhn_images(split):
@@ -148,13 +148,13 @@ def _handwritten(domain, split):
 
 
 def _patch(rng, photographs):
-    """A random piece of a photograph that leaves a digit legible: float64 [28, 28, 3] in 0..1."""
+    """A random piece of a photograph that leaves a digit legible: uint8 [28, 28, 3]."""
     while True:
         photograph = photographs[rng.integers(len(photographs))]
         top, left = rng.integers(0, np.array(photograph.shape[:2]) - DIGIT_SIZE)
         patch = photograph[top:top + DIGIT_SIZE, left:left + DIGIT_SIZE]
-        # on a plain middle gray, the absolute difference with a white stroke would be that gray again
-        if patch.std((0, 1)).max() < 0.15 and abs(patch.mean() - 0.5) > 0.15:
+        # a plain middle gray would be the same gray again where it is inverted
+        if patch.std((0, 1)).max() < 38 and abs(patch.mean() - 127.5) > 38:
             return patch
 
 

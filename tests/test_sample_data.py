@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from common.cli import UserError
-from common.data import ATTRIBUTES, SAMPLE_MARK, is_sample_data, load_digits, load_faces
+from common.data import ATTRIBUTES, SAMPLE_MARK, is_sample_data, load_digits, load_faces, put_on_photograph
 from common.sample_data import (
     SIZES,
     _handwritten,
@@ -99,6 +99,18 @@ def test_usps_and_mnistm_share_no_handwritten_digit():
     digits = [digit.tobytes() for domain in ("usps", "mnistm") for split in ("train", "test")
               for digit, _ in _handwritten(domain, split)]
     assert len(set(digits)) == len(digits) == sum(SIZES["usps"] + SIZES["mnistm"])
+
+
+def test_a_digit_inverts_its_photograph_however_gray_it_is():
+    digit = np.array([[0, 1, 128, 255]], np.uint8)
+    crop = np.array([[[9, 80, 200]] * 4], np.uint8)
+    assert put_on_photograph(digit, crop)[0].tolist() == [[9, 80, 200]] + 3 * [[246, 175, 55]]
+
+
+def test_the_strokes_of_mnistm_have_hard_edges(monkeypatch):
+    monkeypatch.setattr("common.sample_data._patch", lambda rng, photographs: np.full((28, 28, 3), 40, np.uint8))
+    for image, _ in islice(mnistm_images("test"), 20):
+        assert set(image.flat) == {40, 215} and 0.05 < (image == 215).mean() < 0.4
 
 
 def test_the_digits_load(root):
