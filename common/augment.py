@@ -7,7 +7,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from common.distributed import share, whole
+from common.distributed import gather, share, whole
 
 
 def to_float(images):
@@ -108,12 +108,12 @@ def change_geometry(images, degrees, scales, shift):
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False).clamp(0, 1)
 
 
-def blend_into_backgrounds(images, backgrounds):
-    """Absolute difference of each image with a background: how MNIST-M was made from MNIST (Ganin et al. 2016, 6.1).
+def put_on_backgrounds(images, backgrounds):
+    """Gray digits on backgrounds as MNIST-M's are: the background is inverted where the digit is, with hard edges.
 
     `backgrounds` are other images (unlabelled, of any content) of the same size. A corner of each, where digits rarely
     are, is brought to the full size so that their own digit does not show: half of them stretched, which gives a smooth
-    background, half as a mosaic of its mirror images, which keeps its texture.
+    background, half as a mosaic of its mirror images, which keeps its texture. Where a stroke ends is drawn for each image.
     """
     size = images.shape[-1]
     corner = math.ceil(size / 4)
@@ -123,7 +123,50 @@ def blend_into_backgrounds(images, backgrounds):
     stretched = F.interpolate(patches, size=(size, size), mode="bilinear", align_corners=False)
     strip = torch.cat([patches, patches.flip(3)], dim=3)
     mosaic = torch.cat([strip, strip.flip(2)], dim=2).repeat(1, 1, 2, 2)[:, :, :size, :size]
-    return (images - torch.where(chance(images, 0.5), stretched, mosaic)).abs()
+    background = torch.where(chance(images, 0.5), stretched, mosaic)
+    return torch.where(images[:, :1] > _uniform(images, 0.05, 0.6), 1 - background, background)
+
+
+def add_neighbours(images, probability):
+    """Let other images of the batch come in at the left and at the right, each with that probability, as SVHN's digits have
+    neighbours that are cut off. Their centres are 0.55 to 0.85 of the width away."""
+    width, everyone = images.shape[-1], gather(images)
+    column = torch.arange(width, device=images.device).view(1, 1, 1, width)
+    result = images
+    for side in (-1, 1):
+        other = everyone[share(torch.randperm(len(everyone), device=images.device))]
+        distance = (_uniform(images, 0.55, 0.85) * width).round().long()
+        moved = other.gather(3, (column - side * distance).clamp(0, width - 1).expand_as(images))
+        beyond = side * (column - (width - 1) / 2) > distance / 2
+        result = torch.where(beyond & chance(images, probability), moved, result)
+    return result
+
+
+def blur(images, probability):
+    """Blur images, each with that probability, by a Gaussian whose standard deviation is 0.3 to 2 pixels."""
+    count = len(images)
+    reach = torch.arange(-3, 4, device=images.device)
+    kernels = torch.exp(-reach ** 2 / (2 * _uniform(images, 0.3, 2.0, shape=(1,)) ** 2))
+    kernels = kernels / kernels.sum(dim=1, keepdim=True)
+    # one group of channels for each image's kernel
+    blurred = F.pad(images, (3, 3, 3, 3), mode="replicate").transpose(0, 1)
+    blurred = F.conv2d(blurred, kernels.view(count, 1, 7, 1), groups=count)
+    blurred = F.conv2d(blurred, kernels.view(count, 1, 1, 7), groups=count).transpose(0, 1)
+    return torch.where(chance(images, probability), blurred, images)
+
+
+def fade(images, probability):
+    """Take contrast from images, each with that probability, down to 0.2 to 1 of it, and add noise of deviation 0.03."""
+    mean = images.mean((1, 2, 3), keepdim=True)
+    noise = share(torch.randn(whole(len(images)), *images.shape[1:], device=images.device)) * 0.03
+    faded = (mean + (images - mean) * _uniform(images, 0.2, 1) + noise).clamp(0, 1)
+    return torch.where(chance(images, probability), faded, images)
+
+
+def permute_colours(images):
+    """Red, green and blue in another order, drawn for each image."""
+    order = _uniform(images, 0, 1, shape=(3,)).argsort(dim=1)
+    return images.gather(1, order.view(-1, 3, 1, 1).expand_as(images))
 
 
 def resize(images, size):

@@ -140,7 +140,7 @@ def _parser(problem, description, table, flags):
         elif isinstance(values[0], str):
             group.add_argument(flag, choices=allowed, help=text, metavar="NAME")
         elif isinstance(values[0], int):
-            group.add_argument(flag, type=number(int, 1), help=text, metavar="N")
+            group.add_argument(flag, type=number(int, *allowed or (1,)), help=text, metavar="N")
         else:
             group.add_argument(flag, type=number(float, *allowed or (0, math.inf)), help=text, metavar="X")
     return parser

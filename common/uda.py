@@ -5,11 +5,15 @@ import torch
 from torch import nn
 
 from common.augment import (
-    blend_into_backgrounds,
+    add_neighbours,
+    blur,
     chance,
     change_geometry,
+    fade,
     invert,
     normalise,
+    permute_colours,
+    put_on_backgrounds,
     to_float,
 )
 from common.cli import CommandParser, UsageError, UserError, progress, say, written_whole
@@ -30,11 +34,17 @@ AUGMENTATION = (
     ("rotation",    0.0,  15.0,   0.0, "random rotation of digits, up to ± degrees"),
     ("shrink",      0.0,   0.4,   0.2, "random shrinking of source digits; of width and height, by up to this share",
                                        (0, 0.9)),
-    ("enlarge",     0.0,   0.1,   0.2, "random enlarging of them"),
+    ("enlarge",     0.0,   0.4,   0.2, "random enlarging of them"),
     ("shift",       0.0,   0.1,   0.0, "random shift of digits, up to ± this share"),
-    ("inversion", False,  True, False, "make half of the labelled digits negatives"),
-    ("blend",       0.0,   0.8,   0.5, "share of gray source digits blended into target images; into corners of them, by "
-                                       "absolute difference, in adaptation only"),
+    ("target_scale", 0.0,  0.2,   0.0, "random shrinking and enlarging of target digits, by up to this share", (0, 0.9)),
+    ("inversion", False,  True, False, "make half of the digits negatives"),
+    ("backgrounds", 0.0,   0.8,   0.5, "share of gray source digits put on backgrounds; on corners of target images, as "
+                                       "MNIST-M was made, in adaptation only", (0, 1)),
+    ("neighbours",  0.0,   0.7,   0.0, "probability that a coloured source digit has a neighbour; at either side", (0, 1)),
+    ("blur",        0.0,   0.7,   0.0, "share of coloured source digits that are blurred", (0, 1)),
+    ("target_blur", 0.0,   0.5,   0.0, "share of target digits that are blurred", (0, 1)),
+    ("fade",        0.0,   0.7,   0.0, "share of source digits that lose contrast to noise", (0, 1)),
+    ("permute_colours", False, True, False, "give source digits red, green and blue in any order"),
     ("standardise", False, True,  True, "give each image mean 0 and standard deviation 1"),
 )
 
@@ -45,43 +55,59 @@ def reported(pair, mode):
 
 
 def augment(images, settings, backgrounds=None):
-    """Digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
+    """Source digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
-    `backgrounds`, unlabelled target images of the same shape, are used for `blend`; without them nothing is blended.
+    `backgrounds`, unlabelled target images of the same shape, are what gray digits are put on; without them, on nothing.
+    A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: neighbours and blur.
     """
-    changed = images
+    gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+    if settings["neighbours"]:
+        images = torch.where(gray, images, add_neighbours(images, settings["neighbours"]))
     if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:
         scales = (1 - settings["shrink"], 1 + settings["enlarge"])
-        changed = change_geometry(changed, settings["rotation"], scales, settings["shift"])
+        images = change_geometry(images, settings["rotation"], scales, settings["shift"])
     if settings["inversion"]:
-        changed = invert(changed)
-    if settings["blend"] and backgrounds is not None:
-        # a coloured digit lies on a background already, and on two it is lost
-        gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
-        chosen = gray & chance(changed, settings["blend"])
-        changed = torch.where(chosen, blend_into_backgrounds(changed, backgrounds), changed)
-    return changed
+        images = invert(images)
+    if settings["blur"]:
+        images = torch.where(gray, images, blur(images, settings["blur"]))
+    if settings["fade"]:
+        images = fade(images, settings["fade"])
+    if settings["permute_colours"]:
+        images = permute_colours(images)
+    if settings["backgrounds"] and backgrounds is not None:
+        chosen = gray & chance(images, settings["backgrounds"])
+        images = torch.where(chosen, put_on_backgrounds(images, backgrounds), images)
+    return images
 
 
 NO_LABEL = -100     # which F.cross_entropy leaves out
 
 
 def augment_target(images, settings):
-    """Digits of the target float [N, 3, H, W] in [0, 1] -> the same, rotated and shifted as the settings say.
+    """Digits of the target float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
-    Their own sizes and colours are left as they are: those are what the networks are to adapt to.
+    They get no neighbours, backgrounds or other colours: their own are what the networks are to adapt to.
     """
-    if settings["rotation"] or settings["shift"]:
-        images = change_geometry(images, settings["rotation"], (1, 1), settings["shift"])
+    if settings["rotation"] or settings["target_scale"] or settings["shift"]:
+        scales = (1 - settings["target_scale"], 1 + settings["target_scale"])
+        images = change_geometry(images, settings["rotation"], scales, settings["shift"])
+    if settings["inversion"]:
+        images = invert(images)
+    if settings["target_blur"]:
+        images = blur(images, settings["target_blur"])
     return images
 
 
 class PseudoLabels(nn.Module):
-    """Labels that the network under training itself gives the unlabelled target images.
+    """Labels that the network under training itself gives the unlabelled target images (Lee 2013).
 
-    For each image a running mean of the probabilities that it was given in the epochs so far (temporal ensembling, Laine
-    & Aila 2017, section 2.2), whose largest is the label (Lee 2013) if it reaches `confidence`, 0 to 1. A module only so
-    that a checkpoint keeps the means.
+    For each image a running mean of the probabilities that it was given so far (temporal ensembling, Laine & Aila 2017,
+    section 2.2), which starts from the network that the source alone has trained. Before a label is taken, each digit's
+    probability is divided by its mean over all target images, so that the ten are equally likely over the whole set
+    (distribution alignment, Berthelot et al. 2020, section 3.1): without that, a digit that the network overlooks at first
+    is never seen again. The largest is the label if it then reaches `confidence`, 0 to 1.
+
+    A module only so that a checkpoint keeps the means.
     """
 
     MOMENTUM = 0.6      # as in Laine & Aila
@@ -89,19 +115,39 @@ class PseudoLabels(nn.Module):
     def __init__(self, count, confidence):
         super().__init__()
         self.confidence = confidence
-        self.register_buffer("means", torch.zeros(count, 10))
+        self.register_buffer("means", torch.full((count, 10), 0.1))
+
+    def start(self, probabilities):
+        """Begin with these `probabilities` float [count, 10] of all target images."""
+        self.means.copy_(probabilities)
 
     def look_up(self, indices):
-        """The labels of the target images `indices` int64 [N]: int64 [N], NO_LABEL where there is none yet."""
-        means = self.means[indices]
-        # they start from zero, so their sum is the weight of what they have seen; 0 / 0 is NaN, which is no confidence
-        confidence, labels = (means / means.sum(dim=1, keepdim=True)).max(dim=1)
+        """The labels of the target images `indices` int64 [N]: int64 [N], NO_LABEL where none is sure enough."""
+        aligned = self.means[indices] / self.means.mean(dim=0).clamp(min=1e-4)
+        confidence, labels = (aligned / aligned.sum(dim=1, keepdim=True)).max(dim=1)
         return torch.where(confidence >= self.confidence, labels, NO_LABEL)
 
     def update(self, indices, logits):
         """Let the `logits` [N, 10] that were just given to the images `indices` int64 [N] enter their means."""
         indices, now = gather(indices), gather(logits.detach().softmax(dim=1))
         self.means[indices] = self.MOMENTUM * self.means[indices] + (1 - self.MOMENTUM) * now
+
+
+class MultilinearMap(nn.Module):
+    """What a discriminator of features sees of features and predictions together (Long et al. 2018, eq. 6).
+
+    features [N, D] and logits [N, 10] -> [N, D]: both mapped to D numbers by fixed random matrices and multiplied, so that
+    the discriminator compares the domains digit by digit. No gradient goes to the predictions.
+    """
+
+    def __init__(self, size):
+        super().__init__()
+        self.register_buffer("of_features", torch.randn(size, size))
+        self.register_buffer("of_predictions", torch.randn(10, size))
+
+    def forward(self, features, logits):
+        predictions = logits.detach().softmax(dim=1)
+        return (features @ self.of_features) * (predictions @ self.of_predictions) / len(self.of_features) ** 0.5
 
 
 @torch.no_grad()

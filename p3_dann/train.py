@@ -32,6 +32,7 @@ from common.uda import (
     augment_target,
     check_pair,
     label_target_train,
+    probabilities,
 )
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 
@@ -44,7 +45,10 @@ FLAGS = (
 )
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("epochs",             50,     12,      5, "passes over the larger of the training sets that are used"),
+    ("source_epochs",       0,      4,      0, "epochs that mode dann begins with, of which it learns the source alone", (0,)),
+    ("epochs",             50,     12,      5, "epochs in all"),
+    ("steps_per_epoch",     0,    250,      0, "steps of an epoch; 0: one pass over the larger of the training sets that are "
+                                               "used", (0,)),
     ("batch_size",         64,     32,     16, "images of each domain a step; not in the report, half of 128 as in Ganin "
                                                "et al. 2016"),
     ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate, at the start if it is annealed"),
@@ -54,11 +58,9 @@ SETTINGS = (
                                                "field of 11 pixels covers the whole digit"),
     ("domain_weight",     1.0,    0.1,    0.1, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "
                                                "2016; not in the report, 1 as there"),
-    ("pseudo_weight",     0.0,    1.0,    0.0, "largest weight of the label loss on target images with labels that the network "
-                                               "gave them in earlier epochs"),
-    ("pseudo_confidence", 0.9,    0.9,    0.9, "probability from which a digit is such a label"),
-    ("consistency_weight", 0.0,  10.0,    0.0, "largest weight of the squared difference between the predictions for two views "
-                                               "of a target image"),
+    ("pseudo_weight",     0.0,    1.0,    0.0, "weight of the label loss on target images with labels that the network gives "
+                                               "them"),
+    ("pseudo_confidence", 0.6,    0.6,    0.6, "probability from which a digit is such a label", (0, 1)),
     *AUGMENTATION,
 )
 
@@ -103,33 +105,61 @@ def main():
         __package__, "Train DANN (problem 3), or one of its bounds, on one pair of domains. But for mode target, target labels "
         "neither train it nor choose settings.", SETTINGS, FLAGS)
     check_pair(settings)
-    mode, batch_size, device = settings["mode"], settings["batch_size"], torch.device(settings["device"])
+    mode, device = settings["mode"], torch.device(settings["device"])
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
     target = load_digits(settings["data"], settings["target"], "train", settings["limit"])
     labelled = target if mode == "target" else source
-    # the upper bound's digits have the size of those that it is tested on already
-    changes = settings | dict(shrink=0.0, enlarge=0.0) if mode == "target" else settings
     images, labels = on_device(labelled.images, device), labelled.labels.to(device)
     target_images = on_device(target.images, device)
+    larger = max(len(images), len(target_images)) if mode == "dann" else len(images)
+    batch_size = min(settings["batch_size"], larger)
+    steps = settings["steps_per_epoch"] or larger // batch_size
+    epochs = settings["epochs"]
+    alone = min(settings["source_epochs"], epochs) if mode == "dann" else epochs      # epochs of the labelled domain alone
 
     torch.manual_seed(settings["seed"])
     extractor = wrap(FeatureExtractor().to(device, memory_format=torch.channels_last))
     classifier, discriminator = wrap(Classifier().to(device)), wrap(Discriminator().to(device))
     parameters = [*extractor.parameters(), *classifier.parameters(), *discriminator.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings["lr"], fused=True)
-    larger = max(len(images), len(target_images)) if mode == "dann" else len(images)
-    batch_size = min(batch_size, larger)
-    steps = larger // batch_size                                # an epoch
-    total_steps = settings["epochs"] * steps
-    schedule = make_schedule(optimizer, settings["lr_schedule"], total_steps)
+    schedule = make_schedule(optimizer, settings["lr_schedule"], epochs * steps)
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
-    run = Run(settings, settings["epochs"], dict(
+    run = Run(settings, epochs, dict(
         extractor=extractor, classifier=classifier, discriminator=discriminator, optimizer=optimizer, schedule=schedule,
         pseudo_labels=pseudo_labels))
 
+    def learn(loss):
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+    while run.epoch < alone and not run.finished:
+        extractor.train()
+        classifier.train()
+        losses = Averages()
+        for indices in run.batches(shuffled_batches(len(images), batch_size, steps, device), losses):
+            batch = to_float(images[indices])
+            if mode == "target":
+                batch = augment_target(batch, settings)
+            elif mode == "source":
+                batch = augment(batch, settings)
+            else:
+                backgrounds = target_images[share(torch.randint(len(target_images), (batch_size,), device=device))]
+                batch = augment(batch, settings, to_float(backgrounds))
+            with autocast(device, settings["precision"]):
+                logits = classifier(extractor(prepare(normalise(batch), settings)))
+            loss = F.cross_entropy(logits, labels[indices])
+            learn(loss)
+            losses.add(label_loss=loss, train_accuracy=(logits.argmax(dim=1) == labels[indices]).float().mean())
+        run.end_epoch(**losses.means())
+
+    if run.epoch == alone and mode == "dann" and settings["pseudo_weight"] and not run.finished:
+        network = make_network(extractor, classifier, settings, device)
+        pseudo_labels.start(probabilities(network, target.images.split(256), device))
     # the domains in the order in which a batch holds them: the discriminator says 1 for source, 0 for target
     domains = torch.cat([share(torch.ones(batch_size)), share(torch.zeros(batch_size))]).to(device)
-    while run.epoch < run.epochs and not run.finished:
+    while run.epoch < epochs and not run.finished:
         extractor.train()
         classifier.train()
         losses = Averages()
@@ -137,49 +167,31 @@ def main():
         target_order = shuffled_batches(len(target_images), batch_size, steps, device)
         pairs = torch.stack([source_order, target_order], dim=1)
         for step, (source_indices, target_indices) in enumerate(run.batches(pairs, losses)):
-            source_batch, source_labels = to_float(images[source_indices]), labels[source_indices]
+            target_batch = to_float(target_images[target_indices])
+            source_batch = augment(to_float(images[source_indices]), settings, backgrounds=target_batch)
+            target_batch = augment_target(target_batch, settings)
+            weight = settings["domain_weight"] * reversal_weight(
+                ((run.epoch - alone) * steps + step) / ((epochs - alone) * steps))
 
-            if mode == "dann":
-                target_batch = to_float(target_images[target_indices])
-                source_batch = augment(source_batch, settings, backgrounds=target_batch)
-                other_view = augment_target(target_batch, settings) if settings["consistency_weight"] else None
-                target_batch = augment_target(target_batch, settings)
-                # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss
-                # on both. Reversed, the domain loss's gradient makes the features of both domains alike
-                growth = reversal_weight((run.epoch * steps + step) / total_steps)
-                with autocast(device, settings["precision"]):
-                    features = extractor(prepare(normalise(torch.cat([source_batch, target_batch])), settings))
-                    logits, target_logits = classifier(features).chunk(2)
-                    domain_scores = discriminator(ReverseGradient.apply(features, settings["domain_weight"] * growth))
-                label_loss = F.cross_entropy(logits, source_labels)
-                domain_loss = binary_cross_entropy(domain_scores, domains)
-                given = pseudo_labels.look_up(target_indices)
-                pseudo_loss = F.cross_entropy(target_logits, given, reduction="sum") / len(given)
-                pseudo_labels.update(target_indices, target_logits)
-                consistency_loss = torch.zeros_like(label_loss)
-                if settings["consistency_weight"]:
-                    # Laine & Aila 2017, section 2.1: rotated and shifted otherwise, a digit is still the same
-                    with autocast(device, settings["precision"]):
-                        other_logits = classifier(extractor(prepare(normalise(other_view), settings)))
-                    consistency_loss = F.mse_loss(target_logits.softmax(dim=1), other_logits.softmax(dim=1))
-                loss = label_loss + domain_loss + growth * (
-                    settings["pseudo_weight"] * pseudo_loss + settings["consistency_weight"] * consistency_loss)
-                losses.add(label_loss=label_loss, domain_loss=domain_loss, pseudo_loss=pseudo_loss,
-                           consistency_loss=consistency_loss,
-                           pseudo_share=(given != NO_LABEL).float().mean(),
-                           domain_accuracy=((domain_scores > 0.5) == domains.bool()).float().mean(),
-                           train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())
-            else:
-                batch = augment(source_batch, changes)
-                with autocast(device, settings["precision"]):
-                    logits = classifier(extractor(prepare(normalise(batch), settings)))
-                loss = F.cross_entropy(logits, source_labels)
-                losses.add(label_loss=loss, train_accuracy=(logits.argmax(dim=1) == source_labels).float().mean())
+            # Ganin et al. 2016, algorithm 1. One pass for both domains; label loss on the source half, domain loss on both.
+            # Reversed, the domain loss's gradient makes the features of both domains alike
+            with autocast(device, settings["precision"]):
+                features = extractor(prepare(normalise(torch.cat([source_batch, target_batch])), settings))
+                logits, target_logits = classifier(features).chunk(2)
+                domain_scores = discriminator(ReverseGradient.apply(features, weight))
+            label_loss = F.cross_entropy(logits, labels[source_indices])
+            domain_loss = 2 * binary_cross_entropy(domain_scores, domains)      # the sum of both domains' means
 
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+            # ours: labels that the network gives the target itself
+            given = pseudo_labels.look_up(target_indices)
+            pseudo_loss = F.cross_entropy(target_logits, given, reduction="sum") / len(given)
+            pseudo_labels.update(target_indices, target_logits)
+
+            learn(label_loss + domain_loss + settings["pseudo_weight"] * pseudo_loss)
+            losses.add(label_loss=label_loss, domain_loss=domain_loss, pseudo_loss=pseudo_loss,
+                       pseudo_share=(given != NO_LABEL).float().mean(),
+                       domain_accuracy=((domain_scores > 0.5) == domains.bool()).float().mean(),
+                       train_accuracy=(logits.argmax(dim=1) == labels[source_indices]).float().mean())
         run.end_epoch(**losses.means())
 
     if run.writes and not run.finished:

@@ -22,6 +22,7 @@ from common.training import (
 from common.uda import (
     AUGMENTATION,
     NO_LABEL,
+    MultilinearMap,
     PseudoLabels,
     absent_digits,
     accuracy,
@@ -29,6 +30,7 @@ from common.uda import (
     augment_target,
     check_pair,
     label_target_train,
+    probabilities,
 )
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
 
@@ -38,8 +40,10 @@ FLAGS = (
 )
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("source_epochs",      20,     20,     12, "passes over the source that train its encoder and the classifier"),
-    ("epochs",             20,     80,      8, "passes over the larger of both sets that adapt the target encoder"),
+    ("source_epochs",      20,     12,     12, "epochs that train the source encoder and the classifier"),
+    ("epochs",             20,     24,      8, "epochs that adapt the target encoder"),
+    ("steps_per_epoch",     0,    250,      0, "steps of an epoch; 0: one pass, over the source at first, over the larger of "
+                                               "both sets when adapting", (0,)),
     ("batch_size",         64,     64,     32, "images of each domain a step; not in the report"),
     ("lr",               5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
     ("encoder_lr",       5e-3,   1e-3,   5e-5, "Adam's learning rate for the target encoder"),
@@ -48,10 +52,11 @@ SETTINGS = (
                                                       ("constant", "cosine")),
     ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report", (0, 0.999)),
     ("target_dropout",   True,   True,  False, "whether the target encoder's dropout is on while it adapts"),
+    ("conditional",     False,   True,   True, "show the discriminator features and predictions together; Long et al. 2018"),
     ("adversarial_weight", 1.0,   0.1,    0.1, "weight of the target encoder's loss with inverted labels"),
     ("pseudo_weight",     0.0,    1.0,    1.0, "weight of the label loss on target images with labels that the network "
-                                               "gave them in earlier epochs"),
-    ("pseudo_confidence", 0.6,    0.6,    0.6, "probability from which a digit is such a label"),
+                                               "gives them"),
+    ("pseudo_confidence", 0.6,    0.6,    0.6, "probability from which a digit is such a label", (0, 1)),
     *AUGMENTATION,
 )
 SOURCE, TARGET = 1, 0       # the discriminator's two classes
@@ -89,12 +94,14 @@ def main():
     source_encoder = wrap(LeNetEncoder2().to(device, memory_format=torch.channels_last))
     target_encoder = wrap(LeNetEncoder2().to(device, memory_format=torch.channels_last))
     classifier, discriminator = wrap(LeNetClassifier().to(device)), wrap(Discriminator().to(device))
+    together = MultilinearMap(500).to(device)
     source_optimizer = torch.optim.Adam([*source_encoder.parameters(), *classifier.parameters()], settings["lr"], fused=True)
     betas = (settings["beta1"], 0.999)
     target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas, fused=True)
     discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas, fused=True)
-    source_steps = max(1, len(source_images) // batch_size)                             # an epoch
-    steps = max(len(source_images), len(target_images)) // batch_size                   # an epoch of adaptation
+    # of an epoch, of the source alone and of both domains
+    source_steps = settings["steps_per_epoch"] or max(1, len(source_images) // batch_size)
+    steps = settings["steps_per_epoch"] or max(len(source_images), len(target_images)) // batch_size
     source_schedule, target_schedule, discriminator_schedule = (
         make_schedule(optimizer, settings["lr_schedule"], total) for optimizer, total in (
             (source_optimizer, settings["source_epochs"] * source_steps),
@@ -102,7 +109,7 @@ def main():
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], dict(
         source_encoder=source_encoder, target_encoder=target_encoder, classifier=classifier, discriminator=discriminator,
-        source_optimizer=source_optimizer, target_optimizer=target_optimizer,
+        together=together, source_optimizer=source_optimizer, target_optimizer=target_optimizer,
         discriminator_optimizer=discriminator_optimizer, source_schedule=source_schedule, target_schedule=target_schedule,
         discriminator_schedule=discriminator_schedule, pseudo_labels=pseudo_labels))
 
@@ -127,6 +134,9 @@ def main():
     # discriminator takes for the source's, while the discriminator learns to tell them apart (eq. 9, other lines)
     if run.epoch == settings["source_epochs"] and not run.finished:
         target_encoder.load_state_dict(source_encoder.state_dict())
+        if settings["pseudo_weight"]:
+            pseudo_labels.start(probabilities(make_network(source_encoder, classifier, settings, device),
+                                              target.images.split(256), device))
     source_encoder.eval().requires_grad_(False)
     classifier.eval().requires_grad_(False)
     is_source = share(torch.full((batch_size,), SOURCE, device=device))
@@ -144,6 +154,11 @@ def main():
             with autocast(device, settings["precision"]):
                 source_features = source_encoder(prepare(normalise(source_batch), settings))
                 target_features = target_encoder(prepare(normalise(target_batch), settings))
+                logits = classifier(target_features)
+                if settings["conditional"]:
+                    source_features = together(source_features, classifier(source_features))
+                    target_features = together(target_features, logits)
+
                 # the discriminator's step; detach keeps its gradient out of the target encoder
                 guesses = discriminator(torch.cat([source_features, target_features.detach()]))
             truth = torch.cat([is_source, is_target])
@@ -156,8 +171,8 @@ def main():
             # the target encoder's step with inverted labels: target features shall be called source
             with autocast(device, settings["precision"]):
                 guesses_for_target = discriminator(target_features)
-                logits = classifier(target_features)
             encoder_loss = F.nll_loss(guesses_for_target, is_source)
+            # ours: labels that the network gives the target itself
             given = pseudo_labels.look_up(target_indices)
             pseudo_loss = F.cross_entropy(logits, given, reduction="sum") / len(given)
             pseudo_labels.update(target_indices, logits)

@@ -9,9 +9,9 @@ import hw_eval
 from common.augment import resize, to_float
 from common.data import Digits
 from common.training import make_schedule
-from common.uda import NO_LABEL, PseudoLabels, augment, augment_target, label_target_train
+from common.uda import AUGMENTATION, NO_LABEL, PseudoLabels, augment, augment_target, label_target_train
 
-PLAIN = dict(rotation=0.0, shrink=0.0, enlarge=0.0, shift=0.0, inversion=False, blend=0.0)
+PLAIN = {name: type(report)() for name, report, *_ in AUGMENTATION}
 
 
 def logits_of(digit, probability):
@@ -21,22 +21,37 @@ def logits_of(digit, probability):
     return logits
 
 
-def test_an_image_has_no_label_before_it_was_seen():
-    labels = PseudoLabels(3, confidence=0.0)
-    labels.update(torch.tensor([1]), logits_of(4, 0.9)[None])
-    assert labels.look_up(torch.tensor([0, 1, 2])).tolist() == [NO_LABEL, 4, NO_LABEL]
+def ten_images(probability):
+    """Logits [10, 10] for ten images, each of which is given a digit of its own."""
+    return torch.stack([logits_of(digit, probability) for digit in range(10)])
 
 
-def test_labels_come_from_the_running_mean_of_what_was_said():
-    labels = PseudoLabels(1, confidence=0.6)
-    first = torch.tensor([0])
-    labels.update(first, logits_of(7, 0.8)[None])
-    assert labels.look_up(first).item() == 7
-    labels.update(first, logits_of(2, 0.8)[None])
-    # weights 0.4 * 0.6 and 0.4, that is 0.375 and 0.625: digit 2 has 0.375 * 0.2 / 9 + 0.625 * 0.8 = 0.508, digit 7 0.314
-    assert labels.look_up(first).item() == NO_LABEL, "the mean is under the confidence asked for"
-    labels.update(first, logits_of(2, 0.8)[None])
-    assert labels.look_up(first).item() == 2
+def test_labels_start_from_the_source_network_and_follow_the_running_mean():
+    labels, everyone = PseudoLabels(10, confidence=0.6), torch.arange(10)
+    labels.start(ten_images(0.8).softmax(dim=1))
+    assert labels.look_up(everyone).tolist() == list(range(10))
+    turned = ten_images(0.8).flip(0)
+    labels.update(everyone, turned)
+    # means 0.6 * 0.8 + 0.4 * 0.2 / 9 = 0.489 for the digit before, 0.6 * 0.2 / 9 + 0.4 * 0.8 = 0.333 for the new one
+    assert labels.look_up(everyone).tolist() == [NO_LABEL] * 10, "the mean is under the confidence asked for"
+    labels.update(everyone, turned)
+    labels.update(everyone, turned)
+    assert labels.look_up(everyone).tolist() == list(range(9, -1, -1))
+
+
+def test_a_digit_that_is_rarely_predicted_is_given_its_share():
+    """Distribution alignment: probabilities are divided by their means over all target images."""
+    labels = PseudoLabels(10, confidence=0.5)
+    shares = torch.zeros(10, 10)
+    shares[:, 3], shares[:, 8] = 0.9, 0.1
+    shares[9, 3], shares[9, 8] = 0.6, 0.4           # of all, this is the likeliest 8
+    labels.start(shares)
+    # 3 has 0.87 of all, 8 has 0.13: the last is 0.6 / 0.87 = 0.69 to 0.4 / 0.13 = 3.08, the others 1.03 to 0.77
+    assert labels.look_up(torch.arange(10)).tolist() == [3] * 9 + [8]
+
+
+def test_before_the_first_prediction_no_image_has_a_label():
+    assert PseudoLabels(3, confidence=0.6).look_up(torch.arange(3)).tolist() == [NO_LABEL] * 3
 
 
 def test_images_without_label_add_nothing_to_the_loss():
@@ -46,30 +61,40 @@ def test_images_without_label_add_nothing_to_the_loss():
 
 
 def test_a_checkpoint_keeps_the_labels():
-    labels, other = PseudoLabels(2, 0.5), PseudoLabels(2, 0.5)
-    labels.update(torch.tensor([0]), logits_of(9, 0.9)[None])
+    labels, other = PseudoLabels(10, 0.5), PseudoLabels(10, 0.5)
+    labels.start(ten_images(0.9).softmax(dim=1))
     other.load_state_dict(labels.state_dict())
-    assert other.look_up(torch.tensor([0, 1])).tolist() == [9, NO_LABEL]
+    assert other.look_up(torch.tensor([9, 4])).tolist() == [9, 4]
 
 
-def test_the_target_keeps_its_size_and_colours():
+def test_what_is_done_to_the_source_alone_leaves_the_target_as_it_is():
     images = torch.rand(8, 3, 28, 28, generator=torch.Generator().manual_seed(0))
-    strong = PLAIN | dict(shrink=0.4, inversion=True, blend=0.8)
-    assert torch.equal(augment_target(images, strong), images)
-    assert not torch.equal(augment(images, strong, backgrounds=images), images)
-    square = torch.zeros(8, 3, 28, 28)
+    of_source = PLAIN | dict(shrink=0.4, enlarge=0.4, neighbours=1.0, blur=1.0, fade=1.0, permute_colours=True, backgrounds=1.0)
+    assert torch.equal(augment_target(images, of_source), images)
+    assert not torch.equal(augment(images, of_source, backgrounds=images), images)
+
+
+def test_the_target_is_turned_scaled_inverted_and_blurred():
+    square = torch.zeros(200, 3, 28, 28)
     square[:, :, 8:20, 8:20] = 1
-    turned = augment_target(square, strong | dict(rotation=30.0))
+    turned = augment_target(square, PLAIN | dict(rotation=30.0))
     assert not torch.equal(turned, square) and turned.sum().item() == pytest.approx(square.sum().item(), rel=0.02)
+    areas = augment_target(square, PLAIN | dict(target_scale=0.5)).mean(dim=(1, 2, 3)) / square[0].mean()
+    assert 0.2 < areas.min() < 0.5 and 1.5 < areas.max() < 2.3
+    inverted = (augment_target(square, PLAIN | dict(inversion=True)) == 1 - square).flatten(1).all(dim=1)
+    assert 60 < inverted.sum() < 140
+    blurred = augment_target(square, PLAIN | dict(target_blur=0.5))
+    assert 60 < (blurred == square).flatten(1).all(dim=1).sum() < 140
 
 
-def test_gray_digits_alone_are_blended():
+def test_gray_digits_alone_are_put_on_backgrounds():
     """A coloured digit lies on a background already."""
     coloured = torch.rand(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
     digits = torch.cat([coloured, coloured[:, :1].expand_as(coloured)])
-    blended = augment(digits, PLAIN | dict(blend=1.0), backgrounds=torch.full_like(digits, 0.25))
-    assert torch.equal(blended[:4], digits[:4])
-    assert torch.allclose(blended[4:], (digits[4:] - 0.25).abs())
+    placed = augment(digits, PLAIN | dict(backgrounds=1.0), backgrounds=torch.full_like(digits, 0.25))
+    assert torch.equal(placed[:4], digits[:4])
+    # 0.25, or its negative where the digit is
+    assert set(placed[4:].flatten().tolist()) == {0.25, 0.75}
 
 
 def test_preset_report_changes_no_digit():

@@ -67,17 +67,60 @@ def test_geometry_scales_about_the_centre():
     assert augment.change_geometry(square, 0, (0.5, 0.5), 0).mean() == pytest.approx(square.mean().item() / 4, rel=0.1)
 
 
-def test_blend_on_plain_backgrounds(images):
-    on_black = augment.blend_into_backgrounds(images, torch.zeros_like(images))
-    on_white = augment.blend_into_backgrounds(images, torch.ones_like(images))
-    assert torch.allclose(on_black, images), "on black, the digit stays"
-    assert torch.allclose(on_white, 1 - images), "on white, it becomes its negative"
+def test_a_background_is_inverted_where_the_digit_is(images):
+    digits = (images[:, :1] > 0.9).float().expand_as(images)
+    on_blue = augment.put_on_backgrounds(digits, torch.tensor([0.1, 0.2, 0.9]).view(1, 3, 1, 1).expand_as(images))
+    blue, yellow = (torch.tensor(colour).view(1, 3, 1, 1) for colour in ([0.1, 0.2, 0.9], [0.9, 0.8, 0.1]))
+    assert torch.allclose(on_blue, torch.where(digits > 0, yellow, blue))
+
+
+def test_where_a_gray_stroke_ends_is_drawn_for_each_image():
+    edge = torch.linspace(0, 1, 28).expand(200, 3, 28, 28)
+    widths = augment.put_on_backgrounds(edge, torch.zeros_like(edge))[:, 0, 0].sum(dim=1)
+    assert widths.min() < 14 and widths.max() > 24 and widths.unique().numel() > 8
 
 
 def test_corners_hide_the_digit(images):
     digit_in_the_middle = torch.zeros_like(images)
     digit_in_the_middle[:, :, 8:20, 8:20] = 1
-    assert torch.equal(augment.blend_into_backgrounds(images, digit_in_the_middle), images)
+    placed = augment.put_on_backgrounds((images > 0.7).float(), digit_in_the_middle)
+    assert torch.equal(placed, (images[:, :1] > 0.7).float().expand_as(images))
+
+
+def test_neighbours_come_in_at_both_sides_and_leave_the_middle():
+    images = torch.linspace(0, 1, 16).view(16, 1, 1, 1).expand(16, 3, 28, 28).contiguous()
+    changed = augment.add_neighbours(images, 1.0)
+    middle = slice(14 - 7, 14 + 7)      # half of the smallest distance, 0.55 of 28 pixels, at either side
+    assert torch.equal(changed[..., middle], images[..., middle])
+    others = (changed[..., 0, :] != images[..., 0, :])[:, 0]
+    # of the 16, one on average is drawn as its own neighbour
+    assert others[:, 0].float().mean() > 0.7 and others[:, -1].float().mean() > 0.7
+    assert set(changed.flatten().tolist()) == set(images.flatten().tolist())
+    assert torch.equal(augment.add_neighbours(images, 0.0), images)
+
+
+def test_blur_spreads_a_point_and_keeps_its_light():
+    point = torch.zeros(32, 3, 28, 28)
+    point[:, :, 14, 14] = 1
+    blurred = augment.blur(point, 1.0)
+    assert torch.allclose(blurred.sum(dim=(2, 3)), torch.ones(32, 3), atol=1e-5)
+    peaks = blurred[:, 0, 14, 14]
+    assert peaks.min() < 0.1 and peaks.max() > 0.4 and torch.allclose(blurred, blurred.transpose(2, 3), atol=1e-6)
+    assert torch.equal(augment.blur(point, 0.0), point)
+
+
+def test_faded_images_keep_their_mean_and_lose_contrast(images):
+    faded = augment.fade(images, 1.0)
+    ratio = faded.std(dim=(1, 2, 3)) / images.std(dim=(1, 2, 3))
+    assert torch.allclose(faded.mean(dim=(1, 2, 3)), images.mean(dim=(1, 2, 3)), atol=0.01)
+    assert 0.2 <= ratio.min() < 0.4 and 0.8 < ratio.max() < 1.05
+    assert torch.equal(augment.fade(images, 0.0), images)
+
+
+def test_permuted_colours_are_the_same_in_another_order(images):
+    changed = augment.permute_colours(images)
+    assert torch.equal(changed.sort(dim=1).values, images.sort(dim=1).values)
+    assert not torch.equal(changed, images)
 
 
 def test_resize_keeps_the_mean(images):

@@ -7,7 +7,7 @@ import torch
 
 from common import data
 from common.cli import UserError
-from common.training import shuffled_batches
+from common.training import Averages, shuffled_batches
 from tests.conftest import SMALL, assert_same_weights, modules
 
 PROBLEMS = list(SMALL)
@@ -86,13 +86,19 @@ def test_dann_does_not_read_target_labels(train, tmp_path, monkeypatch):
     assert_same_weights(expected, train("p3_dann", tmp_path / "none", *SMALL["p3_dann"]))
 
 
-def test_consistency_makes_predictions_for_two_views_of_the_target_alike(train, tmp_path):
-    def difference(weight):
-        folder = train("p3_dann", tmp_path / weight, "--mode", "dann", "--epochs", "3", "--image-size", "8", "--rotation", "30",
-                       "--consistency-weight", weight)
-        return float(rows(folder)[-1]["consistency_loss"])
-    assert difference("0") == 0, "not measured, and not paid for"
-    assert 0 < difference("1000") < 0.5 * difference("0.001")
+@pytest.mark.parametrize("problem", ["p3_dann", "p4_adda"])
+def test_an_epoch_has_the_steps_that_are_asked_for(problem, train, tmp_path, monkeypatch):
+    taken = []
+    add = Averages.add
+    monkeypatch.setattr(Averages, "add", lambda averages, **values: taken.append(1) or add(averages, **values))
+    train(problem, tmp_path, *SMALL[problem], "--steps-per-epoch", "7")
+    assert len(taken) == 3 * 7
+
+
+def test_dann_learns_the_source_alone_first(train, tmp_path):
+    folder = train("p3_dann", tmp_path, *SMALL["p3_dann"], "--source-epochs", "2", "--pseudo-weight", "1")
+    assert [bool(row["domain_loss"]) for row in rows(folder)] == [False, False, True]
+    assert float(rows(folder)[2]["pseudo_share"]) >= 0
 
 
 def test_dann_learns_a_pale_source_beside_a_target_of_black_and_white(train, tmp_path):
@@ -102,11 +108,12 @@ def test_dann_learns_a_pale_source_beside_a_target_of_black_and_white(train, tmp
     assert float(rows(folder)[-1]["train_accuracy"]) > 0.5
 
 
-def test_the_upper_bound_keeps_the_size_of_its_digits(train, tmp_path):
+def test_the_upper_bound_is_changed_as_a_target_is(train, tmp_path):
     """A change that makes a source more like a target would make a target less like itself."""
     flags = ("--epochs", "1", "--mode", "target", "--image-size", "8", "--rotation", "10")
-    plain = train("p3_dann", tmp_path / "plain", *flags, "--shrink", "0", "--enlarge", "0")
-    assert_same_weights(plain, train("p3_dann", tmp_path / "strong", *flags, "--shrink", "0.5", "--enlarge", "0.5"))
+    plain = train("p3_dann", tmp_path / "plain", *flags, "--shrink", "0", "--enlarge", "0", "--backgrounds", "0")
+    strong = ("--shrink", "0.5", "--enlarge", "0.5", "--backgrounds", "1", "--fade", "1", "--neighbours", "1")
+    assert_same_weights(plain, train("p3_dann", tmp_path / "strong", *flags, *strong))
     turned = train("p3_dann", tmp_path / "turned", *flags, "--rotation", "0")
     with pytest.raises(AssertionError):
         assert_same_weights(plain, turned)
