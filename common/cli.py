@@ -54,7 +54,8 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, **options):
         module = sys.modules["__main__"].__spec__       # None for a script that was not started with python3 -m
-        super().__init__(**{"prog": module and f"python3 -m {module.name}", "formatter_class": HelpFormatter} | options)
+        super().__init__(**{"prog": module and f"python3 -m {module.name}", "formatter_class": HelpFormatter,
+                            "allow_abbrev": False} | options)
         self.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
 
     def parse_args(self, words=None):

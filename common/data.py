@@ -100,6 +100,35 @@ def load_faces(root, split, limit=None):
     return Faces(images, torch.tensor(attributes, dtype=torch.uint8), names)
 
 
+def digest(root, dataset, split, limit=None):
+    """A digest of the pixels and labels of a split, whatever its path and its files are called: 16 hexadecimal digits.
+
+    `dataset` is one of DOMAINS, or "face". Errors as of `load_digits`.
+    """
+    images, labels, _ = load_faces(root, split, limit) if dataset == "face" else load_digits(root, dataset, split, limit)
+    content = hashlib.blake2b(digest_size=8)
+    for part in (*images.split(1000), labels):
+        content.update(part.contiguous().numpy())
+    return content.hexdigest()
+
+
+def datasets_of(settings):
+    """The datasets that a run of these settings sees: its domain or its two, or the faces."""
+    return [settings[role] for role in ("source", "target", "domain") if role in settings] or ["face"]
+
+
+def has_dataset(root, dataset):
+    """Whether the data folder has both splits of a dataset: one of DOMAINS, or "face"."""
+    folder = Path(root) / "face" if dataset == "face" else Path(root) / "digits" / dataset
+    return all((folder / f"{split}.csv").is_file() for split in SPLITS)
+
+
+def digests(settings, digest=digest):
+    """The `digest` of each split that a run of these settings sees: {"usps/train": "4068f5bb19c67a02", …}."""
+    return {f"{dataset}/{split}": digest(settings["data"], dataset, split, settings["limit"])
+            for dataset in datasets_of(settings) for split in SPLITS}
+
+
 def on_device(images, device):
     """The images uint8 [N, 3, H, W] of a split for training: result[indices], indices int64 [B], is a batch on `device`.
 

@@ -22,8 +22,9 @@ BARS = {"source": ("lower bound", "bound"), "dann": ("DANN", "dann"), "adda": ("
 escape = html.escape
 
 
-def make_page(out, sections):
-    """The page as text. `sections`: {name: content of OUT/sections/name.json}. Raises UserError if a figure is missing."""
+def make_page(out, sections, notes=()):
+    """The page as text. `sections`: {name: content of OUT/sections/name.json}; `notes`: sentences on what is left out. Raises
+    UserError if a figure is missing."""
     sheets = {}
     parts = []
     for name, section in sections.items():
@@ -40,6 +41,7 @@ def make_page(out, sections):
 <p class=lead>{escape(LEAD)}</p>
 <p class=soft>{escape(_facts(sections))}</p>
 {f'<p class=notice><strong>Sample data.</strong> {escape(SAMPLE_NOTICE)}</p>' if sample else ''}
+{''.join(f'<p class=notice>{escape(note)}.</p>' for note in notes)}
 </header>
 {_glance(sections)}
 {_what_was_run(sections)}

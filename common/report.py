@@ -2,6 +2,7 @@
 
     OUT/sections/*.json         one file a problem, written by p*/figures.py through Section
     OUT/figures/*.{png,pdf}     its figures; *.jpg: the images behind the points of a map, as one sheet
+    OUT/left_out.json           what was left out for want of data, written by hw_report.py
     OUT/results.json            every number of every section                 } written by
     OUT/index.html              one self-contained page, images inlined       } python3 -m common.report OUT
     OUT/report.tex, OUT/tex/    tables and figures for LaTeX, with --tex      }
@@ -17,6 +18,7 @@ from common.augment import resize
 from common.cli import CommandParser, UserError, run_command, say, written_whole
 from common.latex import write_latex
 from common.page import make_page
+from common.plan import RUNS, differences
 from common.training import YES_NO, read_json, write_json
 from common.uda import NAMES
 
@@ -102,7 +104,7 @@ class Section:
 class FinishedRun:
     """What a finished run left: `config`, `summary`, `rows` (of metrics.csv) and `folder`.
 
-    `seeds`: this run and those of the same command with other seeds, in the folders FOLDER_seed1, FOLDER_seed2 …
+    `seeds`: this run and those that differ from it in nothing but the seed, see `find_runs`.
     """
 
     def __init__(self, folder):
@@ -111,8 +113,7 @@ class FinishedRun:
         self.summary = read_json(folder / "summary.json", "train_seconds")
         with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
             self.rows = list(csv.DictReader(file))
-        others = sorted(folder.parent.glob(f"{folder.name}_seed*/summary.json"))
-        self.seeds = [self, *(FinishedRun(path.parent) for path in others)]
+        self.seeds = [self]
 
     def mean(self, name):
         """The mean of a number in summary.json over the seeds."""
@@ -133,17 +134,46 @@ class FinishedRun:
         return self.folder / "weights.pt"
 
 
-def find_run(folder):
-    """The FinishedRun in `folder`, or None if there is none."""
-    return FinishedRun(folder) if (folder / "summary.json").is_file() else None
+def find_runs(folder, problem, like=None):
+    """The finished runs of a problem below `folder`: {selector: FinishedRun}, without those that are not there.
+
+    All have the settings in the file `like`, some run's config.json, by default those of the first run that is there, but for
+    what defines each, and saw the same data. One that has others is left out, and a line says so; so is a seed that is there
+    twice.
+    """
+    found, data = {}, {}
+    base = read_json(like, "settings")["settings"] if like else None
+    for planned in (run for run in RUNS if run.problem == problem):
+        for path in (folder / planned.folder, *sorted(folder.glob(f"{planned.folder}_seed*"))):
+            if not (path / "summary.json").is_file():
+                continue
+            run = FinishedRun(path)
+            base = base or run.settings
+            run.settings["data"] = base["data"]         # the same by content, wherever it lay then
+            theirs = run.config.get("data_digests", {})
+            wrong = differences(run.config, base | planned.defining | {"seed": run.settings["seed"]},
+                                {split: digest for split, digest in data.items() if split in theirs})
+            first = found.setdefault(planned.selector, run) if not wrong else None
+            if first and first is not run:
+                if run.settings["seed"] in [seed.settings["seed"] for seed in first.seeds]:
+                    wrong = [f"seed {run.settings['seed']} is there already"]
+                else:
+                    first.seeds.append(run)
+            if wrong:
+                say(f"Left out {path}: {'; '.join(wrong)}")
+            else:
+                data |= theirs
+    return found
 
 
 def read_figure_arguments(description):
-    """The command line of every p*/figures.py: `runs` and `out`, both Path."""
+    """The command line of every p*/figures.py: `runs` and `out`, both Path, and `like`, Path or None."""
     parser = CommandParser(description=description)
     parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="the folder of the run folders")
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR",
                         help="the folder of the report (default: report)")
+    parser.add_argument("--like", type=Path, metavar="FILE", help="draw the runs with the settings in this config.json "
+                                                                  "(default: in that of the first run that is there)")
     return parser.parse_args()
 
 
@@ -190,8 +220,10 @@ def assemble(out, tex=False):
     write_json(out / "results.json", {
         name: {"sample_data": section["sample_data"], "preset": section["preset"], "hardware": section["hardware"],
                **section["results"]} for name, section in sections.items()})
+    left_out = out / "left_out.json"
+    notes = read_json(left_out, "notes")["notes"] if left_out.is_file() else []
     with written_whole(out / "index.html") as part:
-        part.write_text(make_page(out, sections), encoding="utf-8")
+        part.write_text(make_page(out, sections, notes), encoding="utf-8")
     if tex:
         write_latex(out, sections)
 

@@ -42,7 +42,7 @@ from common.cli import (
     say,
     written_whole,
 )
-from common.data import is_sample_data
+from common.data import digests, is_sample_data
 from common.distributed import (
     from_first,
     is_first,
@@ -92,22 +92,26 @@ def read_settings(problem, description, table, flags=()):
             raise UserError(f"--resume: {run} is of a version that did not know {', '.join(unknown)}; choose another --run, or "
                             "remove that folder")
         for name, value in given.items():
-            # a run may move to another device; anything else would make it another run
-            if name != "device" and settings[name] != value:
+            # a run may move to another device and folder of data; anything else would make it another run
+            if name not in ("device", "data") and settings[name] != value:
                 raise UsageError(f"--resume: {run} was started with {name} = {settings[name]}, not {value}; leave that flag "
                                 "out, or choose another --run")
-        settings["device"] = given.get("device", settings["device"])
+        settings |= {name: given[name] for name in ("device", "data") if name in given}
     else:
         missing = [f"--{name}" for name, *_ in flags if name not in given]
         if missing:
             raise UsageError(f"{', '.join(missing)} must be given; see --help")
-        column = 1 + PRESETS.index(given.get("preset", "report"))
-        settings = GENERAL | {"data": str(Path("hw3_data").resolve())}
-        settings |= {row[0]: row[column] for row in table} | given
+        settings = full_settings(table, {"data": str(Path("hw3_data").resolve())} | given)
     device = pick_device(settings["device"])
     settings |= {"problem": problem, "device": str(device), "precision": pick_precision(device, settings["precision"])}
     share_size(settings.get("batch_size", 0))
     return from_first(settings) | call      # another machine may lack the run folder
+
+
+def full_settings(table, given):
+    """The settings of a run by name: those `given`, and for the others the general ones and the preset's values."""
+    column = 1 + PRESETS.index(given.get("preset", GENERAL["preset"]))
+    return GENERAL | {row[0]: row[column] for row in table} | given
 
 
 def _parser(problem, description, table, flags):
@@ -131,7 +135,12 @@ def _parser(problem, description, table, flags):
     group.add_argument("--data", metavar="DIR", help="a folder in the course layout (default: hw3_data)")
     group.add_argument("--limit", type=number(int, 1), metavar="N",
                        help="only the first N images of each split (default: all)")
-    group = parser.add_argument_group(f"hyper-parameters [value in preset {'|'.join(PRESETS)}]")
+    add_settings(parser.add_argument_group(f"hyper-parameters [value in preset {'|'.join(PRESETS)}]"), table)
+    return parser
+
+
+def add_settings(group, table):
+    """Add a flag for each row of a table of hyper-parameters (see `read_settings`) to an argument parser or a group."""
     for name, *values, text, allowed in (row if len(row) == 6 else (*row, None) for row in table):
         flag = f"--{name.replace('_', '-')}"
         text = f"{text.split(';')[0]} [{'|'.join(YES_NO.get(str(value), str(value)) for value in values)}]"
@@ -143,7 +152,6 @@ def _parser(problem, description, table, flags):
             group.add_argument(flag, type=number(int, *allowed or (1,)), help=text, metavar="N")
         else:
             group.add_argument(flag, type=number(float, *allowed or (0, math.inf)), help=text, metavar="X")
-    return parser
 
 
 def number(kind, least, most=MOST):
@@ -308,9 +316,13 @@ class Run:
                 leftover.unlink()
         except OSError as error:
             raise UserError(f"cannot write to the folder {self.folder}: {error.strerror}; choose another --run") from None
-        state = self._restore() if started else None
-        if not started:
-            write_json(self.folder / "config.json", describe_run(settings) | {"epochs": self.epochs})
+        data = digests(settings)
+        if started:
+            self._demand_same_data(data)
+            state = self._restore()
+        else:
+            state = None
+            write_json(self.folder / "config.json", describe_run(settings) | {"epochs": self.epochs, "data_digests": data})
         self._write_metrics()
         self._events = None
         if summary_writer:
@@ -320,6 +332,12 @@ class Run:
             for row in self.rows:
                 self._write_events(row)
         return False, state
+
+    def _demand_same_data(self, data):
+        before = read_json(self.folder / "config.json").get("data_digests", data)
+        if changed := [split for split in data if before.get(split) != data[split]]:
+            raise UserError(f"{self.folder} was started on other data than {self.settings['data']} holds now "
+                            f"({', '.join(changed)}); bring that data back, or choose another --run")
 
     def _restore(self):
         damaged = {}

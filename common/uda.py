@@ -22,6 +22,7 @@ from common.distributed import gather
 
 # (source, target), in the report's order
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
+MODES = ("source", "dann", "target")        # of problem 3: the lower bound, DANN, the upper bound
 SOURCE_OF = {target: source for source, target in reversed(PAIRS)}     # of the first pair with that target
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
 # the report's accuracies on the target's test images: trained on the source, DANN, ADDA, trained on the target

@@ -20,7 +20,7 @@ from common.plots import (
     draw_scatter,
     embed,
 )
-from common.report import Section, find_run, percent, read_figure_arguments
+from common.report import Section, find_runs, percent, read_figure_arguments
 from common.training import load_weights
 from p1_vae.inference import sample
 from p1_vae.latent import direction, interpolate, probe
@@ -113,12 +113,12 @@ def add_latent_figures(section, vae, latents, originals, attributes, train_laten
 
 def main():
     args = read_figure_arguments("Draw problem 1's part of the report: the VAE.")
-    run = find_run(args.runs / "p1_vae")
+    runs = find_runs(args.runs, "p1", args.like)
+    run = runs.pop("p1", None)
     if run is None:
         raise UserError(f"{args.runs / 'p1_vae'} holds no finished run; train one with bash p1_vae/run.sh")
     section = Section(args.out, "p1_vae", "Problem 1: VAE on faces")
-    others = [find_run(path.parent) for path in sorted(args.runs.glob("p1_vae_kl*/summary.json"))]
-    others = [other for other in others if other.settings["kl_weight"] != run.settings["kl_weight"]]
+    others = [other for other in runs.values() if other.settings["kl_weight"] != run.settings["kl_weight"]]
     section.runs += [run, *others]
     vae = VAE()
     load_weights(run.weights, vae=vae)

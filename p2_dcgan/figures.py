@@ -6,13 +6,12 @@ from common.augment import to_bytes
 from common.cli import UserError, run_command
 from common.data import load_faces
 from common.metrics import COLUMNS, as_row, measure, spread
+from common.plan import NOISES
 from common.plots import draw_curves, draw_grid, draw_image_panels
-from common.report import Section, find_run, read_figure_arguments, read_results
+from common.report import Section, find_runs, read_figure_arguments, read_results
 from common.training import load_weights
 from p2_dcgan.inference import sample, sample_weights
 from p2_dcgan.model import Discriminator, Generator
-
-NOISES = ("uniform", "gaussian")
 
 
 def compare_noises(measured):
@@ -34,7 +33,8 @@ def compare_noises(measured):
 
 def main():
     args = read_figure_arguments("Draw problem 2's part of the report: the DCGAN.")
-    runs = {noise: find_run(args.runs / f"p2_dcgan_{noise}") for noise in NOISES}
+    found = find_runs(args.runs, "p2", args.like)
+    runs = {noise: found.get(f"p2:{noise}") for noise in NOISES}
     run = runs["uniform"]
     if run is None:
         raise UserError(f"{args.runs / 'p2_dcgan_uniform'} holds no finished run; train one with bash p2_dcgan/run.sh")

@@ -1,19 +1,20 @@
 """Problem 3's table and figures, from its runs.   python3 -m p3_dann.figures --runs runs/report --out report"""
 from common.cli import UserError, run_command
 from common.maps import add_maps
-from common.report import Section, about_seeds, find_run, missing_digits, percent, read_figure_arguments
+from common.report import Section, about_seeds, find_runs, missing_digits, percent, read_figure_arguments
 from common.training import load_weights
-from common.uda import NAMES, PAIRS, reported
+from common.uda import MODES, NAMES, PAIRS, reported
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
-from p3_dann.train import MODES, prepare
+from p3_dann.train import prepare
 
 ROWS = {"source": "trained on source (lower bound)", "dann": "DANN", "target": "trained on target (upper bound)"}
 
 
 def main():
     args = read_figure_arguments("Draw problem 3's part of the report: DANN.")
-    runs = {(pair, mode): find_run(args.runs / f"p3_{'-'.join(pair)}_{mode}") for pair in PAIRS for mode in MODES}
-    if not any(runs.values()):
+    found = find_runs(args.runs, "p3", args.like)
+    runs = {(pair, mode): found.get(f"p3:{'-'.join(pair)}:{mode}") for pair in PAIRS for mode in MODES}
+    if not found:
         raise UserError(f"{args.runs} holds no finished run of problem 3; train some with bash p3_dann/run.sh")
     section = Section(args.out, "p3_dann", "Problem 3: DANN on digits")
     section.runs += [seed for run in runs.values() if run for seed in run.seeds]

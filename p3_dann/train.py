@@ -24,6 +24,7 @@ from common.training import (
 )
 from common.uda import (
     AUGMENTATION,
+    MODES,
     NO_LABEL,
     PseudoLabels,
     absent_digits,
@@ -36,7 +37,6 @@ from common.uda import (
 )
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 
-MODES = ("source", "dann", "target")
 FLAGS = (
     ("source", DOMAINS, "domain with labels"),
     ("target", DOMAINS, "domain to adapt to; its labels are used by mode target, and to test, by nothing else"),

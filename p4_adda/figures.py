@@ -1,7 +1,7 @@
 """Problem 4's table and figures, from its runs.   python3 -m p4_adda.figures --runs runs/report --out report"""
 from common.cli import UserError, run_command
 from common.maps import add_maps
-from common.report import Section, about_seeds, find_run, missing_digits, percent, read_figure_arguments, read_results
+from common.report import Section, about_seeds, find_runs, missing_digits, percent, read_figure_arguments, read_results
 from common.training import load_weights
 from common.uda import NAMES, PAIRS, reported
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
@@ -10,8 +10,9 @@ from p4_adda.train import prepare
 
 def main():
     args = read_figure_arguments("Draw problem 4's part of the report: ADDA.")
-    runs = {pair: find_run(args.runs / f"p4_{'-'.join(pair)}") for pair in PAIRS}
-    if not any(runs.values()):
+    found = find_runs(args.runs, "p4", args.like)
+    runs = {pair: found.get(f"p4:{'-'.join(pair)}") for pair in PAIRS}
+    if not found:
         raise UserError(f"{args.runs} holds no finished run of problem 4; train some with bash p4_adda/run.sh")
     section = Section(args.out, "p4_adda", "Problem 4: ADDA, an improved adaptation")
     section.runs += [seed for run in runs.values() if run for seed in run.seeds]

@@ -1,0 +1,93 @@
+"""Several commands at once, each a process of its own: what can run runs, and what fails stops nothing but what needs it."""
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from common.cli import is_quiet
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Job(NamedTuple):
+    name: str               # how its lines begin
+    command: list
+    after: tuple = ()       # names of the jobs that must have ended before it starts, well or not
+    environment: dict = {}  # variables on top of this process's
+
+
+class Console:
+    """Where all jobs' lines go, one at a time, until it is closed: what a job says when it is stopped says this process."""
+
+    def __init__(self):
+        self.lock, self.closed = threading.Lock(), False
+
+    def write(self, line, stream):
+        with self.lock:
+            if not self.closed:
+                tqdm.write(line, file=stream)
+                stream.flush()
+
+
+def run_jobs(jobs, at_once):
+    """Run the jobs, `at_once` of them side by side, and show their lines, each behind its job's name.
+
+    Returns the names of those that failed. Where this process is interrupted, they all are, and it waits for them to end.
+    """
+    waiting, running, over, failed = list(jobs), {}, set(), []
+    console = Console()
+    bar = tqdm(total=len(jobs), desc="report", unit="job", disable=is_quiet() or None, leave=False, dynamic_ncols=True)
+    try:
+        while waiting or running:
+            for job in [job for job in waiting if not (set(job.after) - over)]:
+                if len(running) == at_once:
+                    break
+                waiting.remove(job)
+                running[job.name] = _start(job, console)
+            time.sleep(0.05)
+            for name, (process, readers) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                _wait(process, readers)
+                del running[name]
+                over.add(name)
+                bar.update()
+                if process.returncode:
+                    failed.append(name)
+    finally:
+        bar.close()
+        console.closed = bool(running)
+        for process, _ in running.values():
+            process.send_signal(signal.SIGINT)
+        for process, readers in running.values():
+            _wait(process, readers)
+    return failed
+
+
+def _start(job, console):
+    # in a session of its own, so that Ctrl-C reaches it once, from here
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(job.command, env=os.environ | {"PYTHONPATH": path} | job.environment,
+                               start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, errors="backslashreplace")
+
+    def show(lines, stream):
+        for line in lines:
+            console.write(line.rstrip() if line.startswith(job.name) else f"{job.name}: {line.rstrip()}", stream)
+    readers = [threading.Thread(target=show, args=pair, daemon=True)
+               for pair in ((process.stdout, sys.stdout), (process.stderr, sys.stderr))]
+    for reader in readers:
+        reader.start()
+    return process, readers
+
+
+def _wait(process, readers):
+    process.wait()
+    for reader in readers:
+        reader.join()

@@ -1,0 +1,66 @@
+"""What makes up the report: one table of runs, and whether a run folder holds what is asked for.
+
+RUNS is all that says which runs there are, what defines each and where it lies. hw_report.py trains them, and the
+problems' figures.py draw them.
+"""
+from typing import NamedTuple
+
+from common.cli import UsageError
+from common.training import YES_NO
+from common.uda import MODES, PAIRS
+
+PACKAGES = {"p1": "p1_vae", "p2": "p2_dcgan", "p3": "p3_dann", "p4": "p4_adda"}
+NOISES = ("uniform", "gaussian")
+KL_WEIGHTS = (0.02, 0.05, 0.1, 0.25, 1.0)       # of the figure of rate against distortion
+SEVERAL_SEEDS = ("p2", "p3", "p4")      # the problems of which --seeds trains several
+
+
+class ReportRun(NamedTuple):
+    selector: str           # what --only calls it
+    folder: str             # its name below the folder of runs; those of other seeds than the first end in _seed1, _seed2 …
+    defining: dict          # the settings that make it this run; all others are the same for all runs of the problem
+
+    @property
+    def problem(self):
+        return self.selector.split(":")[0]
+
+
+RUNS = (
+    ReportRun("p1", "p1_vae", {}),
+    *(ReportRun(f"p1:kl{weight:g}", f"p1_vae_kl{weight:g}", {"kl_weight": weight}) for weight in KL_WEIGHTS),
+    *(ReportRun(f"p2:{noise}", f"p2_dcgan_{noise}", {"noise": noise}) for noise in NOISES),
+    *(ReportRun(f"p3:{s}-{t}:{mode}", f"p3_{s}-{t}_{mode}", {"source": s, "target": t, "mode": mode})
+      for s, t in PAIRS for mode in MODES),
+    *(ReportRun(f"p4:{s}-{t}", f"p4_{s}-{t}", {"source": s, "target": t}) for s, t in PAIRS),
+)
+DEFINING = {name for run in RUNS for name in run.defining}
+PLACE = ("data", "device", "precision")         # settings that say where a run is trained, not what
+
+
+def select(words):
+    """The runs of the table that the selectors `words` name, each a whole selector or the beginning of some.
+
+    Raises UsageError for a word that names none.
+    """
+    matches = lambda run, word: run.selector.split(":")[:word.count(":") + 1] == word.split(":")
+    for word in words:
+        if not any(matches(run, word) for run in RUNS):
+            raise UsageError(f"--only {word}: there is no such run; choose from {', '.join(PACKAGES)}, or more closely from "
+                            f"{', '.join(run.selector for run in RUNS if ':' in run.selector)}")
+    return [run for run in RUNS if any(matches(run, word) for word in words)]
+
+
+def differences(config, settings, data):
+    """In what a run, by the content of its config.json, is another than one of these `settings` on this `data`.
+
+    `data`: digests of splits, as of common.data.digests. Returns sentences' parts like "limit = 60, not all", none if it is
+    the same; where a run was trained, and on what device, does not count.
+    """
+    theirs = config.get("data_digests", {})
+    facts = [(name, config["settings"].get(name), value) for name, value in settings.items() if name not in PLACE]
+    facts += [(f"data of {split}", theirs.get(split), digest) for split, digest in data.items()]
+    return [f"{name.replace('_', ' ')} = {_show(one)}, not {_show(other)}" for name, one, other in facts if one != other]
+
+
+def _show(value):
+    return "all" if value is None else YES_NO.get(str(value), str(value))

@@ -1,0 +1,265 @@
+"""The whole report: trains what has no finished run yet, several at once, draws all figures, writes OUT/index.html.
+
+bash hw_report.sh calls this with the Python that it finds or sets up; bash p1_vae/run.sh does too, with --problem p1.
+"""
+import argparse
+import functools
+import importlib
+import os
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, run_command, say
+from common.data import datasets_of, digest, digests, has_dataset, is_sample_data
+from common.jobs import Job, run_jobs
+from common.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
+from common.report import assemble
+from common.sample_data import make_sample_data
+from common.training import PRESETS, add_settings, full_settings, number, read_json, write_json
+
+TABLES = {problem: importlib.import_module(f"{package}.train").SETTINGS for problem, package in PACKAGES.items()}
+digest_once = functools.cache(digest)           # most runs share their data
+NEEDS_FIGURES_OF = {"p2": "p1", "p4": "p3"}     # whose numbers or pictures a section shows beside its own
+MOST_AT_ONCE = 8        # trainings, where nothing else is asked for: each needs up to 2 GB of memory
+
+
+class Help(HelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Help whose lines are those of the description and of the list at its end."""
+
+
+class Training(NamedTuple):
+    """One run to be there: what the table calls it, where it lies, the settings that it is to have."""
+    run: ReportRun
+    folder: Path
+    settings: dict
+
+    def state(self):
+        """How far it is: (epochs done, whether it is finished). Raises UserError if the folder holds another run."""
+        config = self.folder / "config.json"
+        if not config.is_file():
+            return 0, False
+        if wrong := differences(read_json(config, "settings"), self.settings, digests(self.settings, digest_once)):
+            raise UserError(f"{self.folder} holds a run with {'; '.join(wrong)}; give other --runs, or --again to move it "
+                            "aside and train anew")
+        metrics, summary = self.folder / "metrics.csv", self.folder / "summary.json"
+        epochs = len(metrics.read_text(encoding="utf-8").splitlines()) - 1 if metrics.is_file() else 0
+        return max(0, epochs), summary.is_file()
+
+
+def read_arguments():
+    """The command line: (arguments, the settings of trainings that were given, by name)."""
+    script = f"{PACKAGES[sys.argv[2]]}/run.sh" if sys.argv[1:2] == ["--problem"] else "hw_report.sh"
+    parser = CommandParser(
+        prog=f"bash {script}", usage=f"bash {script} [flags]", formatter_class=Help,
+        description="The whole report: trains what has no finished run yet, draws all figures, writes report/index.html.\n"
+                    "Stop it at any moment; the same command goes on.")
+    parser.add_argument("--problem", choices=PACKAGES, help=argparse.SUPPRESS)
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="data in the course layout (default: hw3_data; without it, sample data is made)")
+    parser.add_argument("--preset", choices=PRESETS, metavar="P",
+                        help="report, tuned or sample (default: report; sample for sample data)")
+    parser.add_argument("--only", nargs="+", metavar="RUN",
+                        help="train some only: p1 p2 p3 p4, or more closely p4:svhn-usps p3:usps-mnistm:target p2:uniform")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="where run folders go (default: runs/PRESET)")
+    parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR",
+                        help="where the report goes (default: report)")
+    parser.add_argument("--seeds", type=number(int, 1, 1000), metavar="N",
+                        help="p2, p3 and p4: N runs each, seeds 0 to N-1; tables show mean ± standard deviation")
+    parser.add_argument("--jobs", type=number(int, 1, 1000), metavar="N", help="trainings at once (default: one a CPU core, "
+                                                                              f"at most {MOST_AT_ONCE}; on GPUs 4 each)")
+    parser.add_argument("--again", action="store_true", help="where a run has other settings, move it aside and train anew")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument("--tex", action="store_true", help="write report.tex too: tables and figures for LaTeX")
+    group = parser.add_argument_group("every training")
+    group.add_argument("--limit", type=number(int, 1), metavar="N", help="only the first N images of each split")
+    group.add_argument("--seed", type=number(int, 0), metavar="N", help="of all random numbers (default: 0)")
+    group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
+    group.add_argument("--precision", choices=("float32", "bfloat16"), metavar="TYPE", help="float32 or bfloat16")
+    group.add_argument("--tensorboard", action="store_true", help="write event files too")
+    for name in sorted(DEFINING):
+        parser.add_argument(f"--{name.replace('_', '-')}", action=Defining, help=argparse.SUPPRESS)
+    knowing = {}
+    for problem, table in TABLES.items():
+        for row in table:
+            if row[0] not in DEFINING:
+                knowing.setdefault(row[0], []).append(problem)
+                if len(knowing[row[0]]) == 1:
+                    add_settings(Hidden(parser), [row])
+    names = ", ".join(f"--{name.replace('_', '-')} ({' '.join(problems)})" for name, problems in sorted(knowing.items()))
+    parser.epilog = textwrap.fill(f"hyper-parameters, for all runs of the problems that have them: {names}. What they mean: "
+                                  "python3 -m p1_vae.train --help, and so on.", 100, break_on_hyphens=False)
+    args = parser.parse_args()
+    given = {name: getattr(args, name) for name in (*knowing, "limit") if getattr(args, name) is not None}
+    if args.seeds and args.seed is not None:
+        raise UsageError(f"--seeds {args.seeds} chooses the seeds; leave --seed out")
+    return args, given
+
+
+class Hidden(NamedTuple):
+    """Adds flags to a parser that its help leaves to the list at its end."""
+    parser: argparse.ArgumentParser
+
+    def add_argument(self, *names, **options):
+        self.parser.add_argument(*names, **options | {"help": argparse.SUPPRESS})
+
+
+class Defining(argparse.Action):
+    """A flag that would make one run of the table another."""
+
+    def __call__(self, parser, namespace, value, flag):
+        parser.error(f"{flag} makes up which runs there are; choose some with --only, as p3:usps-mnistm:dann or p2:uniform")
+
+
+def plan(args, given):
+    """The Trainings that are selected and whose data is there, and a sentence on each problem or pair that is left out."""
+    selected = select([args.problem] if args.problem and not args.only else args.only or PACKAGES)
+    trainings, notes = [], []
+    for run in selected:
+        settings = full_settings(TABLES[run.problem], run.defining | {"preset": args.preset, "data": str(args.data.resolve())})
+        settings |= {name: value for name, value in given.items() if name in settings}
+        settings |= {"problem": PACKAGES[run.problem]}
+        if run.problem == "p1" and run.defining and (
+                args.preset == "sample" and run.defining["kl_weight"] != 1
+                or run.defining["kl_weight"] == full_settings(TABLES["p1"], {"preset": args.preset})["kl_weight"]):
+            continue        # the first run has that weight already, or the preset is for seconds
+        if missing := [name for name in datasets_of(settings) if not has_dataset(args.data, name)]:
+            notes.append(f"Left out {run.selector}: {args.data} has no {' and no '.join(missing)}")
+            continue
+        for seed in range(args.seeds or 1) if run.problem in SEVERAL_SEEDS else (0,):
+            name = run.folder + (f"_seed{seed}" if seed else "")
+            trainings.append(Training(run, args.runs / name, settings | {"seed": args.seed or seed}))
+    known = {name for training in trainings for name in training.settings}
+    if trainings and (unknown := [name for name in given if name not in known]):
+        raise UsageError(f"--{unknown[0].replace('_', '-')} is for none of the chosen runs")
+    return trainings, notes
+
+
+def set_aside(folder):
+    """Move a run folder to runs/…/set_aside/, under a name that is free there."""
+    place = folder.parent / "set_aside"
+    place.mkdir(exist_ok=True)
+    number = next(number for number in range(1, 10**6) if not (place / f"{folder.name}_{number}").exists())
+    folder.rename(place / f"{folder.name}_{number}")
+    say(f"{folder} is now {place / f'{folder.name}_{number}'}")
+
+
+def find_states(trainings, again):
+    """{Training: (epochs done, whether it is finished)}; with `again`, folders of other runs are moved aside.
+
+    Raises UserError for the first folder that holds another run, unless `again`.
+    """
+    states = {}
+    for training in trainings:
+        try:
+            states[training.folder] = training.state()
+        except UserError:
+            if not again:
+                raise
+            states[training.folder] = None
+    for training in trainings:
+        if states[training.folder] is None:
+            set_aside(training.folder)
+            states[training.folder] = 0, False
+    return states
+
+
+def share_machine(args, count):
+    """How the machine is shared: (trainings at once, {variable: value} of each, the devices that they take in turn).
+
+    A training's threads do not depend on --jobs, because its weights do depend on its threads.
+    """
+    if args.device or not torch.cuda.is_available():
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        at_once = min(cores, MOST_AT_ONCE)
+        threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, cores // at_once))}
+        return min(args.jobs or at_once, count), threads, [args.device] if args.device else [None]
+    gpus = torch.cuda.device_count()
+    return min(args.jobs or 4 * gpus, count), {}, [f"cuda:{gpu}" for gpu in range(gpus)]
+
+
+def training_job(args, given, training, device, environment):
+    return Job(training.folder.name, [
+        sys.executable, "-m", f"{PACKAGES[training.run.problem]}.train", "--data", str(args.data), "--preset", args.preset,
+        "--run", str(training.folder), "--resume", "--seed", str(training.settings["seed"]),
+        *words_of(training.run.defining), *words_of({name: given[name] for name in given if name in training.settings}),
+        *words_of({"device": device, "precision": args.precision, "tensorboard": args.tensorboard or None}),
+        *["--quiet"] * is_quiet()], environment=environment)
+
+
+def drawing_jobs(args, trainings, jobs, folder):
+    """The Jobs that draw each problem's section once its trainings, among `jobs`, are over. What they draw must have the
+    settings of the trainings, which are written to files in `folder`."""
+    problems = dict.fromkeys(training.run.problem for training in trainings)
+    for problem in problems:
+        mine = [training for training in trainings if training.run.problem == problem]
+        like = folder / f"{problem}.json"
+        write_json(like, {"settings": mine[0].settings})
+        names = {training.folder.name for training in mine}
+        yield Job(f"{problem} drawing", [
+            sys.executable, "-m", f"{PACKAGES[problem]}.figures", "--runs", str(args.runs), "--out", str(args.out),
+            "--like", str(like), *["--quiet"] * is_quiet()],
+            after=(*(job.name for job in jobs if job.name in names),
+                   *(f"{other} drawing" for other in problems if other == NEEDS_FIGURES_OF.get(problem))))
+
+
+def words_of(settings):
+    """Settings, by name, as words of a command line; None is left out."""
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            yield f"--{'' if value else 'no-'}{flag}"
+        elif value is not None:
+            yield from (f"--{flag}", str(value))
+
+
+def main():
+    args, given = read_arguments()
+    if args.data is None and not Path("hw3_data").is_dir():
+        args.data, args.preset = Path("sample_data"), args.preset or "sample"
+        if not args.dry_run or is_sample_data(args.data):
+            make_sample_data(args.data)
+    args.data, args.preset = args.data or Path("hw3_data"), args.preset or "report"
+    if not args.data.is_dir():
+        raise UsageError(f"--data {args.data} is not a folder; bash hw_download.sh makes one")
+    args.runs = args.runs or Path("runs") / args.preset
+    trainings, notes = plan(args, given)
+    for note in notes:
+        say(note)
+    if not trainings:
+        raise UserError(f"{args.data} holds the data of no chosen run; bash hw_download.sh brings it")
+
+    states = find_states(trainings, args.again and not args.dry_run)
+    todo = [training for training in trainings if not states[training.folder][1]]
+    if args.dry_run:
+        for training in trainings:
+            epochs, finished = states[training.folder]
+            state = "finished" if finished else f"goes on after epoch {epochs}" if epochs else "to be trained"
+            say(f"{training.folder}: {state}")
+        return
+    for folder in (args.runs, args.out):
+        folder.mkdir(parents=True, exist_ok=True)
+    with lock(args.runs / ".lock", f"another hw_report.sh trains into {args.runs}; wait for it or stop it, or give other "
+                                   "--runs"), tempfile.TemporaryDirectory() as folder:
+        at_once, environment, devices = share_machine(args, len(todo))
+        jobs = [training_job(args, given, training, devices[number % len(devices)], environment)
+                for number, training in enumerate(todo)]
+        jobs = [*drawing_jobs(args, trainings, jobs, Path(folder)), *jobs]     # drawn as soon as its runs are there
+        failed = run_jobs(jobs, max(1, at_once))
+    write_json(args.out / "left_out.json", {"notes": notes})
+    if list((args.out / "sections").glob("*.json")):
+        assemble(args.out, args.tex)
+        if args.tex:
+            say(f"For LaTeX: {(args.out / 'report.tex').resolve()}")
+        say(f"The report: {(args.out / 'index.html').resolve()}", "green")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; their lines say why, and the same "
+                        "command tries them again")
+
+
+if __name__ == "__main__":
+    run_command(main, "the finished epochs are saved; the same command goes on from there")

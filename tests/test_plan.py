@@ -1,0 +1,230 @@
+"""The report as a plan of runs: what is trained, what a run must be to count, several at once, stopped and gone on with."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import hw_report
+from common.cli import UserError, lock
+from common.plan import DEFINING, RUNS, select
+from tests.conftest import REPOSITORY, assert_same_weights, report
+
+SMALL = ("--preset", "sample", "--limit", "30", "--epochs", "1", "--batch-size", "8")
+
+
+def call(monkeypatch, capsys, *words):
+    """Call hw_report.py in this process; returns the lines that it printed."""
+    monkeypatch.setattr(sys, "argv", ["hw_report.py", *map(str, words)])
+    capsys.readouterr()
+    hw_report.main()
+    return capsys.readouterr().out.splitlines()
+
+
+def refusal(monkeypatch, capsys, *words):
+    """The one line with which it refuses a command line."""
+    with pytest.raises((SystemExit, UserError)) as ended:
+        call(monkeypatch, capsys, *words)
+    return str(ended.value) if isinstance(ended.value, UserError) else capsys.readouterr().err.strip()
+
+
+def trained(folder, **settings):
+    """A finished run folder that says it has these settings: the content of a config.json."""
+    config = json.loads((folder / "config.json").read_text())
+    return {name: config["settings"][name] for name in settings} == settings
+
+
+# ---- what is selected ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("words, selected", [
+    (["p4"], ["p4:usps-mnistm", "p4:mnistm-svhn", "p4:svhn-usps"]),
+    (["p4:svhn-usps"], ["p4:svhn-usps"]),
+    (["p3:usps-mnistm"], ["p3:usps-mnistm:source", "p3:usps-mnistm:dann", "p3:usps-mnistm:target"]),
+    (["p3:usps-mnistm:target", "p1:kl1"], ["p1:kl1", "p3:usps-mnistm:target"]),
+    (["p2:uniform"], ["p2:uniform"]),
+])
+def test_selectors(words, selected):
+    assert [run.selector for run in select(words)] == selected
+
+
+@pytest.mark.parametrize("word", ["p5", "p", "p4:usps", "p4:usps-mnistm:dann", "p3:dann", ""])
+def test_a_selector_of_nothing_is_refused(word):
+    with pytest.raises(UserError, match="there is no such run"):
+        select([word])
+
+
+def test_each_run_has_a_folder_of_its_own_and_is_defined_by_its_settings():
+    assert len({run.folder for run in RUNS}) == len(RUNS)
+    assert len({(run.problem, *sorted(run.defining.items())) for run in RUNS}) == len(RUNS)
+    assert DEFINING == {"source", "target", "mode", "noise", "kl_weight"}
+
+
+@pytest.mark.parametrize("flag", ["--source=usps", "--target", "--mode", "--noise", "--kl-weight", "--run", "--resume", "--noi",
+                                  "--epo", "--lim", "--see", "--dat"])
+def test_what_defines_a_run_and_what_is_abbreviated_is_refused(flag, sample_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [flag] if "=" in flag else [flag, "1"]
+    line = refusal(monkeypatch, capsys, "--data", sample_data, "--preset", "sample", *words)
+    assert line.startswith("error: ") and flag.split("=")[0] in line and "\n" not in line
+    if flag.strip("-").split("=")[0].replace("-", "_") in DEFINING:
+        assert "--only" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", [lambda flag, value: [f"--{flag}", value], lambda flag, value: [f"--{flag}={value}"]])
+def test_flags_with_space_or_equals_mean_the_same(form, sample_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    lines = call(monkeypatch, capsys, *form("data", sample_data), *form("preset", "tuned"), *form("only", "p2"),
+                 *form("seeds", "2"), "--dry-run")
+    assert lines == [f"runs/tuned/p2_dcgan_{noise}{seed}: to be trained" for noise in ("uniform", "gaussian")
+                     for seed in ("", "_seed1")]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_setting_goes_to_the_problems_that_have_it(sample_data, tmp_path, monkeypatch, capsys):
+    words = ("--data", sample_data, "--preset", "sample", "--runs", tmp_path, "--dry-run", "--image-size", "12")
+    assert len(call(monkeypatch, capsys, *words, "--only", "p3", "p4")) == 12
+    assert "--image-size is for none of the chosen runs" in refusal(monkeypatch, capsys, *words, "--only", "p4")
+
+
+# ---- what a folder must hold to count --------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def done(sample_data, tmp_path_factory):
+    """A folder with the run p4:usps-mnistm, trained by hw_report.sh, and its words."""
+    folder = tmp_path_factory.mktemp("done")
+    shutil.copytree(sample_data, folder / "data")
+    words = ("--data", "data", "--only", "p4:usps-mnistm", *SMALL)
+    result = report(folder, *words)
+    assert result.returncode == 0, result.stderr
+    return folder, words
+
+
+@pytest.fixture
+def again(done, tmp_path, monkeypatch):
+    """A copy of that folder, the current one."""
+    shutil.copytree(done[0], tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    return done[1]
+
+
+def test_a_finished_run_counts_in_a_moved_project_with_data_of_another_name(again, tmp_path, monkeypatch, capsys):
+    (tmp_path / "moved" / "data").rename(tmp_path / "moved" / "digits_of_2026")
+    words = [word.replace("data", "digits_of_2026") if word == "data" else word for word in again]
+    assert call(monkeypatch, capsys, *words, "--dry-run") == ["runs/sample/p4_usps-mnistm: finished"]
+    assert call(monkeypatch, capsys, *words)[-1].endswith("report/index.html"), "drawn from the data where it is now"
+
+
+@pytest.mark.parametrize("words, reason", [
+    (["--limit", "31"], "limit = 30, not 31"),
+    (["--epochs", "2"], "epochs = 1, not 2"),
+    (["--seed", "1"], "seed = 0, not 1"),
+    (["--lr", "0.5"], "lr = 0.001, not 0.5"),
+    (["--no-standardise"], "standardise = yes, not no"),
+    (["--preset", "tuned"], "preset = sample, not tuned"),
+])
+def test_a_run_with_other_settings_does_not_count(again, words, reason, monkeypatch, capsys):
+    before = {path: path.read_bytes() for path in (Path("runs")).rglob("*") if path.is_file()}
+    line = refusal(monkeypatch, capsys, *again, "--runs", "runs/sample", *words)
+    assert line.startswith("runs/sample/p4_usps-mnistm holds a run with ") and reason in line
+    assert "--runs" in line and "--again" in line
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_other_data_under_the_same_path_does_not_count(again, monkeypatch, capsys):
+    os.replace("data/digits/usps/train/00003.png", "data/digits/usps/train/00004.png")
+    shutil.copy("data/digits/usps/train/00005.png", "data/digits/usps/train/00003.png")
+    assert "data of usps/train" in refusal(monkeypatch, capsys, *again)
+
+
+def test_again_moves_the_old_run_aside(again, tmp_path, monkeypatch, capsys):
+    old = (tmp_path / "moved/runs/sample/p4_usps-mnistm/weights.pt").read_bytes()
+    result = report(tmp_path / "moved", *again, "--limit", "32", "--again")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "moved/runs/sample/set_aside/p4_usps-mnistm_1/weights.pt").read_bytes() == old
+    assert trained(tmp_path / "moved/runs/sample/p4_usps-mnistm", limit=32)
+    assert trained(tmp_path / "moved/runs/sample/set_aside/p4_usps-mnistm_1", limit=30)
+
+
+def test_data_that_changed_since_a_stop_ends_the_resume(again, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "moved/runs/sample/p4_usps-mnistm"
+    (run / "summary.json").unlink()         # as if it had been stopped
+    os.replace("data/digits/mnistm/train/00003.png", "data/digits/mnistm/train/00004.png")
+    shutil.copy("data/digits/mnistm/train/00005.png", "data/digits/mnistm/train/00003.png")
+    command = [sys.executable, "-m", "p4_adda.train", "--source", "usps", "--target", "mnistm", "--run", run, "--resume",
+               "--data", "data"]
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    assert result.returncode == 1
+    assert result.stderr == (f"error: {run} was started on other data than {tmp_path / 'moved/data'} holds now (mnistm/train); "
+                             "bring that data back, or choose another --run\n")
+
+
+# ---- parts of the data -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("there, sections, notes", [
+    ("digits", ["p3_dann", "p4_adda"], ["Left out p1: data has no face", "Left out p2:uniform: data has no face"]),
+    ("face", ["p1_vae", "p2_dcgan"], ["Left out p4:svhn-usps: data has no svhn and no usps"]),
+])
+def test_what_the_data_lacks_is_left_out_and_the_rest_becomes_a_page(sample_data, tmp_path, there, sections, notes):
+    (tmp_path / "data").mkdir()
+    shutil.copytree(sample_data / there, tmp_path / "data" / there)
+    shutil.copy(sample_data / "SAMPLE_DATA.txt", tmp_path / "data")
+    only = ("p1:kl1", "p1", "p2", "p3:usps-mnistm:dann", "p4:usps-mnistm", "p4:svhn-usps")
+    result = report(tmp_path, "--data", "data", *SMALL, "--only", *only)
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "report/index.html").read_text()
+    assert sorted(path.stem for path in (tmp_path / "report/sections").iterdir()) == sections
+    for note in notes:
+        assert note in result.stdout and note in page
+
+
+def test_data_for_nothing_is_one_line(tmp_path, monkeypatch, capsys):
+    assert refusal(monkeypatch, capsys, "--data", tmp_path) == (
+        f"{tmp_path} holds the data of no chosen run; bash hw_download.sh brings it")
+
+
+# ---- several at once -------------------------------------------------------------------------------------------------
+
+def test_runs_side_by_side_have_the_weights_of_one_after_the_other(sample_data, tmp_path):
+    words = ("--data", sample_data, *SMALL, "--only", "p3:usps-mnistm:source", "p4:svhn-usps")
+    for jobs in (1, 2):
+        result = report(tmp_path, *words, "--jobs", jobs, "--runs", f"runs{jobs}", "--out", f"report{jobs}")
+        assert result.returncode == 0, result.stderr
+    for name in ("p3_usps-mnistm_source", "p4_svhn-usps"):
+        assert_same_weights(tmp_path / "runs1" / name, tmp_path / "runs2" / name)
+
+
+def test_a_run_that_is_killed_stops_no_other_and_goes_on_the_next_time(sample_data, tmp_path):
+    words = ("--data", sample_data, *SMALL, "--jobs", "2", "--runs", "runs", "--only", "p4:svhn-usps", "p4:usps-mnistm",
+             "--source-epochs", "40")
+    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
+    process = subprocess.Popen(["bash", REPOSITORY / "hw_report.sh", *map(str, words)], cwd=tmp_path, env=environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "runs/p4_svhn-usps/checkpoint.pt").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    pids = subprocess.run(["pgrep", "-f", f"p4_adda.train.*{tmp_path.name}|p4_adda.train.*runs/p4_svhn-usps"],
+                          capture_output=True, text=True).stdout.split()
+    mine = [int(pid) for pid in pids if os.path.realpath(f"/proc/{pid}/cwd") == str(tmp_path.resolve())]
+    for pid in mine:
+        os.kill(pid, signal.SIGKILL)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 1 and mine
+    assert error.splitlines()[-1].startswith("error: 1 of 3 jobs failed: p4_svhn-usps; "), error
+    assert (tmp_path / "runs/p4_usps-mnistm/summary.json").is_file(), "the other went on"
+    drawn = json.loads((tmp_path / "report/results.json").read_text())["p4_adda"]
+    assert drawn["usps-mnistm_target_accuracy"] is not None and drawn["svhn-usps_target_accuracy"] is None
+    result = report(tmp_path, *words)
+    assert result.returncode == 0 and "runs/p4_svhn-usps: going on after epoch" in result.stdout, result.stderr
+
+
+def test_two_reports_at_once_into_one_folder(again, monkeypatch, capsys):
+    with lock(Path("runs/sample/.lock"), "taken"):
+        line = refusal(monkeypatch, capsys, *again)
+    assert line == "another hw_report.sh trains into runs/sample; wait for it or stop it, or give other --runs"
