@@ -118,17 +118,18 @@ class Defining(argparse.Action):
 def plan(args, given):
     """The Trainings that are selected and whose data is there, and a sentence on each problem or pair that is left out."""
     selected = select([args.problem] if args.problem and not args.only else args.only or PACKAGES)
-    trainings, notes = [], []
+    trainings, left_out = [], {}
     for run in selected:
-        settings = full_settings(TABLES[run.problem], run.defining | {"preset": args.preset, "data": str(args.data.resolve())})
+        of_preset = full_settings(TABLES[run.problem], {"preset": args.preset})
+        settings = of_preset | run.defining | {"data": str(args.data.resolve()), "problem": PACKAGES[run.problem]}
         settings |= {name: value for name, value in given.items() if name in settings}
-        settings |= {"problem": PACKAGES[run.problem]}
-        if run.problem == "p1" and run.defining and (
-                args.preset == "sample" and run.defining["kl_weight"] != 1
-                or run.defining["kl_weight"] == full_settings(TABLES["p1"], {"preset": args.preset})["kl_weight"]):
-            continue        # the first run has that weight already, or the preset is for seconds
+        weight = run.defining.get("kl_weight")
+        if weight is not None and run.selector not in (args.only or ()) and (
+                weight == of_preset["kl_weight"] or args.preset == "sample" and weight != 1):
+            continue        # the run p1 has that weight already, or the preset is for seconds
         if missing := [name for name in datasets_of(settings) if not has_dataset(args.data, name)]:
-            notes.append(f"Left out {run.selector}: {args.data} has no {' and no '.join(missing)}")
+            what = f"{run.problem} {settings['source']}-{settings['target']}" if "source" in settings else run.problem
+            left_out.setdefault(" and no ".join(missing), {})[what] = True
             continue
         for seed in range(args.seeds or 1) if run.problem in SEVERAL_SEEDS else (0,):
             name = run.folder + (f"_seed{seed}" if seed else "")
@@ -136,7 +137,7 @@ def plan(args, given):
     known = {name for training in trainings for name in training.settings}
     if trainings and (unknown := [name for name in given if name not in known]):
         raise UsageError(f"--{unknown[0].replace('_', '-')} is for none of the chosen runs")
-    return trainings, notes
+    return trainings, [f"Left out {', '.join(runs)}: {args.data} has no {missing}" for missing, runs in left_out.items()]
 
 
 def set_aside(folder):
@@ -173,13 +174,13 @@ def share_machine(args, count):
 
     A training's threads do not depend on --jobs, because its weights do depend on its threads.
     """
-    if args.device or not torch.cuda.is_available():
+    if not torch.cuda.is_available() or args.device == "cpu":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         at_once = min(cores, MOST_AT_ONCE)
         threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, cores // at_once))}
-        return min(args.jobs or at_once, count), threads, [args.device] if args.device else [None]
-    gpus = torch.cuda.device_count()
-    return min(args.jobs or 4 * gpus, count), {}, [f"cuda:{gpu}" for gpu in range(gpus)]
+        return min(args.jobs or at_once, count), threads, [args.device]
+    devices = [args.device] if args.device else [f"cuda:{gpu}" for gpu in range(torch.cuda.device_count())]
+    return min(args.jobs or 4 * len(devices), count), {}, devices
 
 
 def training_job(args, given, training, device, environment):

@@ -58,7 +58,7 @@ def differences(config, settings, data):
     """
     theirs = config.get("data_digests", {})
     facts = [(name, config["settings"].get(name), value) for name, value in settings.items() if name not in PLACE]
-    facts += [(f"data of {split}", theirs.get(split), digest) for split, digest in data.items()]
+    facts += [(f"data of {split}", theirs.get(split, "unknown"), digest) for split, digest in data.items()]
     return [f"{name.replace('_', ' ')} = {_show(one)}, not {_show(other)}" for name, one, other in facts if one != other]
 
 

@@ -167,8 +167,8 @@ def test_data_that_changed_since_a_stop_ends_the_resume(again, tmp_path, monkeyp
 # ---- parts of the data -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("there, sections, notes", [
-    ("digits", ["p3_dann", "p4_adda"], ["Left out p1: data has no face", "Left out p2:uniform: data has no face"]),
-    ("face", ["p1_vae", "p2_dcgan"], ["Left out p4:svhn-usps: data has no svhn and no usps"]),
+    ("digits", ["p3_dann", "p4_adda"], ["Left out p1, p2: data has no face"]),
+    ("face", ["p1_vae", "p2_dcgan"], ["Left out p4 svhn-usps: data has no svhn and no usps"]),
 ])
 def test_what_the_data_lacks_is_left_out_and_the_rest_becomes_a_page(sample_data, tmp_path, there, sections, notes):
     (tmp_path / "data").mkdir()
@@ -228,3 +228,13 @@ def test_two_reports_at_once_into_one_folder(again, monkeypatch, capsys):
     with lock(Path("runs/sample/.lock"), "taken"):
         line = refusal(monkeypatch, capsys, *again)
     assert line == "another hw_report.sh trains into runs/sample; wait for it or stop it, or give other --runs"
+
+
+@pytest.mark.parametrize("preset, weights", [
+    ("sample", ["", "_kl1"]),
+    ("report", ["", "_kl0.02", "_kl0.05", "_kl0.1", "_kl0.25"]),
+    ("tuned", ["", "_kl0.02", "_kl0.05", "_kl0.1", "_kl0.25", "_kl1"]),
+])
+def test_the_vae_is_trained_once_for_each_weight_of_the_kl_divergence(preset, weights, sample_data, monkeypatch, capsys):
+    lines = call(monkeypatch, capsys, "--data", sample_data, "--preset", preset, "--only", "p1", "--dry-run", "--runs", "R")
+    assert lines == [f"R/p1_vae{weight}: to be trained" for weight in weights]
