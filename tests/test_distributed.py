@@ -26,8 +26,9 @@ FLAGS = {
     "p2_dcgan": ("--epochs", "1", "--diff-augment", "colour", "--brightness-contrast", "0.2", "--generator-lr", "1e-5",
                  "--discriminator-lr", "1e-5"),
     "p3_dann": ("--epochs", "2", "--mode", "dann", "--preset", "tuned", "--image-size", "8", "--pseudo-confidence", "0.1",
-                "--lr", "1e-5"),
-    "p4_adda": ("--epochs", "2", "--source-epochs", "1", "--preset", "tuned", "--pseudo-confidence", "0.1"),
+                "--source-epochs", "1", "--steps-per-epoch", "5", "--lr", "1e-5"),
+    "p4_adda": ("--epochs", "2", "--source-epochs", "1", "--steps-per-epoch", "5", "--preset", "tuned",
+                "--pseudo-confidence", "0.1"),
 }
 PROBLEMS = list(FLAGS)
 
