@@ -334,7 +334,8 @@ class Run:
         return False, state
 
     def _demand_same_data(self, data):
-        before = read_json(self.folder / "config.json").get("data_digests", data)
+        config = self.folder / "config.json"
+        before = read_json(config).get("data_digests", data) if config.is_file() else data
         if changed := [split for split in data if before.get(split) != data[split]]:
             raise UserError(f"{self.folder} was started on other data than {self.settings['data']} holds now "
                             f"({', '.join(changed)}); bring that data back, or choose another --run")
