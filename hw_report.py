@@ -254,9 +254,6 @@ def main():
     write_json(args.out / "left_out.json", {"notes": notes})
     if list((args.out / "sections").glob("*.json")):
         assemble(args.out, args.tex)
-        if args.tex:
-            say(f"For LaTeX: {(args.out / 'report.tex').resolve()}")
-        say(f"The report: {(args.out / 'index.html').resolve()}", "green")
     if failed:
         raise UserError(f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; their lines say why, and the same "
                         "command tries them again")

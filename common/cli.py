@@ -52,11 +52,13 @@ class HelpFormatter(argparse.HelpFormatter):
 class CommandParser(argparse.ArgumentParser):
     """An argument parser with the flag --quiet, whose errors are one line like all others."""
 
-    def __init__(self, **options):
+    def __init__(self, first_group="options", **options):
         module = sys.modules["__main__"].__spec__       # None for a script that was not started with python3 -m
         super().__init__(**{"prog": module and f"python3 -m {module.name}", "formatter_class": HelpFormatter,
-                            "allow_abbrev": False} | options)
-        self.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
+                            "allow_abbrev": False, "add_help": False} | options)
+        self.first_group = self.add_argument_group(first_group)
+        self.first_group.add_argument("-h", "--help", action="help", help="show this help message and exit")
+        self.first_group.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
 
     def parse_args(self, words=None):
         global _quiet

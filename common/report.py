@@ -211,7 +211,7 @@ def percent(share):
 def assemble(out, tex=False):
     """Write OUT/index.html and OUT/results.json, with `tex` OUT/report.tex too, from the sections that are there.
 
-    Raises UserError if none is, or a figure is missing.
+    Says where they are. Raises UserError if there is no section, or a figure is missing.
     """
     sections = {path.stem: read_json(path, "title", "sample_data", "runs", "blocks", "headlines", "results")
                 for path in sorted((out / "sections").glob("*.json"))}
@@ -226,6 +226,8 @@ def assemble(out, tex=False):
         part.write_text(make_page(out, sections, notes), encoding="utf-8")
     if tex:
         write_latex(out, sections)
+        say(f"For LaTeX: {(out / 'report.tex').resolve()}")
+    say(f"The report: {(out / 'index.html').resolve()}", "green")
 
 
 def main():
@@ -234,9 +236,6 @@ def main():
     parser.add_argument("--tex", action="store_true", help="write report.tex too: tables and figures to paste into a paper")
     args = parser.parse_args()
     assemble(args.out, args.tex)
-    if args.tex:
-        say(f"For LaTeX: {(args.out / 'report.tex').resolve()}")
-    say(f"The report: {(args.out / 'index.html').resolve()}", "green")
 
 
 if __name__ == "__main__":

@@ -116,10 +116,10 @@ def full_settings(table, given):
 
 def _parser(problem, description, table, flags):
     needed = "".join(f" --{name} NAME" for name, *_ in flags)
-    several = f"On N GPUs: torchrun --nproc_per_node=N -m -- {problem}.train [flags]; the batch size is that of all together."
-    parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", description=description,
-                           epilog=several)
-    group = parser.add_argument_group("the run")
+    several = f"On N GPUs: torchrun --nproc_per_node=N -m -- {problem}.train [flags]; all share a batch."
+    parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", first_group="the run",
+                           description=f"{description} {several}")
+    group = parser.first_group
     group.add_argument("--run", type=Path, required=True, metavar="DIR", help="the folder of this run")
     group.add_argument("--resume", action="store_true", help="go on with the run in that folder, if there is one")
     group.add_argument("--tensorboard", action="store_true", help="write event files to DIR/tensorboard too")

@@ -37,7 +37,7 @@ AUGMENTATION = (
                                        (0, 0.9)),
     ("enlarge",     0.0,   0.4,   0.2, "random enlarging of them"),
     ("shift",       0.0,   0.1,   0.0, "random shift of digits, up to ± this share"),
-    ("target_scale", 0.0,  0.2,   0.0, "random shrinking and enlarging of target digits, by up to this share", (0, 0.9)),
+    ("target_scale", 0.0,  0.2,   0.0, "random scaling of target digits; by up to ± this share", (0, 0.9)),
     ("inversion", False,  True, False, "make half of the digits negatives"),
     ("backgrounds", 0.0,   0.8,   0.5, "share of gray source digits put on backgrounds; on corners of target images, as "
                                        "MNIST-M was made, in adaptation only", (0, 1)),
@@ -61,7 +61,8 @@ def augment(images, settings, backgrounds=None):
     `backgrounds`, unlabelled target images of the same shape, are what gray digits are put on; without them, on nothing.
     A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: neighbours and blur.
     """
-    gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
+    if settings["neighbours"] or settings["blur"] or settings["backgrounds"]:
+        gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
     if settings["neighbours"]:
         images = torch.where(gray, images, add_neighbours(images, settings["neighbours"]))
     if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:

@@ -40,25 +40,25 @@ from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 FLAGS = (
     ("source", DOMAINS, "domain with labels"),
     ("target", DOMAINS, "domain to adapt to; its labels are used by mode target, and to test, by nothing else"),
-    ("mode", MODES, "train on the source alone (lower bound), adapt it to the unlabelled target, or train on the labelled "
-                    "target (upper bound)"),
+    ("mode", MODES, "the lower bound, DANN or the upper bound; that is, trained on the source alone, adapted to the "
+                    "unlabelled target, or trained on the labelled target"),
 )
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("source_epochs",       0,      4,      0, "epochs that mode dann begins with, of which it learns the source alone", (0,)),
+    ("source_epochs",       0,      4,      0, "first epochs of mode dann, of the source alone", (0,)),
     ("epochs",             50,     12,      5, "epochs in all"),
     ("steps_per_epoch",     0,    250,      0, "steps of an epoch; 0: one pass over the larger of the training sets that are "
                                                "used", (0,)),
     ("batch_size",         64,     32,     16, "images of each domain a step; not in the report, half of 128 as in Ganin "
                                                "et al. 2016"),
-    ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate, at the start if it is annealed"),
-    ("lr_schedule", "constant", "cosine", "cosine", "constant, or falling to 0 along half a cosine over all steps",
+    ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate; at the start if it is annealed"),
+    ("lr_schedule", "constant", "cosine", "cosine", "constant, or half a cosine; which falls to 0 over all steps",
                                                     ("constant", "cosine")),
     ("image_size",         28,     10,      8, "pixels a side to which digits are resized; at 10 the extractor's receptive "
                                                "field of 11 pixels covers the whole digit"),
     ("domain_weight",     1.0,    0.1,    0.1, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "
                                                "2016; not in the report, 1 as there"),
-    ("pseudo_weight",     0.0,    1.0,    0.0, "weight of the label loss on target images with labels that the network gives "
+    ("pseudo_weight",     0.0,    1.0,    0.0, "weight of the label loss on target images; with labels that the network gives "
                                                "them"),
     ("pseudo_confidence", 0.6,    0.6,    0.6, "probability from which a digit is such a label", (0, 1)),
     *AUGMENTATION,
@@ -102,8 +102,8 @@ def make_network(extractor, classifier, settings, device):
 
 def main():
     settings = read_settings(
-        __package__, "Train DANN (problem 3), or one of its bounds, on one pair of domains. But for mode target, target labels "
-        "neither train it nor choose settings.", SETTINGS, FLAGS)
+        __package__, "Train DANN (problem 3) or a bound of it. But in mode target, target labels neither train nor choose.",
+        SETTINGS, FLAGS)
     check_pair(settings)
     mode, device = settings["mode"], torch.device(settings["device"])
     source = load_digits(settings["data"], settings["source"], "train", settings["limit"])

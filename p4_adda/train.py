@@ -48,13 +48,13 @@ SETTINGS = (
     ("lr",               5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
     ("encoder_lr",       5e-3,   1e-3,   5e-5, "Adam's learning rate for the target encoder"),
     ("discriminator_lr", 5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
-    ("lr_schedule", "constant", "cosine", "constant", "constant, or each falling to 0 along half a cosine over its steps",
+    ("lr_schedule", "constant", "cosine", "constant", "constant, or half a cosine; each falls to 0 over its steps",
                                                       ("constant", "cosine")),
     ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report", (0, 0.999)),
-    ("target_dropout",   True,   True,  False, "whether the target encoder's dropout is on while it adapts"),
-    ("conditional",     False,   True,   True, "show the discriminator features and predictions together; Long et al. 2018"),
+    ("target_dropout",   True,   True,  False, "dropout in the target encoder while it adapts"),
+    ("conditional",     False,   True,   True, "let the discriminator see predictions too; Long et al. 2018"),
     ("adversarial_weight", 1.0,   0.1,    0.1, "weight of the target encoder's loss with inverted labels"),
-    ("pseudo_weight",     0.0,    1.0,    1.0, "weight of the label loss on target images with labels that the network "
+    ("pseudo_weight",     0.0,    1.0,    1.0, "weight of the label loss on target images; with labels that the network "
                                                "gives them"),
     ("pseudo_confidence", 0.6,    0.6,    0.6, "probability from which a digit is such a label", (0, 1)),
     *AUGMENTATION,

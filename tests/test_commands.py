@@ -26,7 +26,7 @@ def loud():
 
 def assert_fits_a_screen(text):
     lines = text.splitlines()
-    assert text.startswith(("usage: ", "bash tests/run.sh")) and len(lines) <= 60 and max(map(len, lines)) <= 100, text
+    assert text.startswith(("usage: ", "bash tests/run.sh")) and len(lines) <= 50 and max(map(len, lines)) <= 100, text
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -84,14 +84,14 @@ def test_a_second_call_trains_nothing(small_report, sample_data):
 
 @pytest.mark.parametrize("words, message", [
     (("--data", "nowhere"), "error: --data nowhere is not a folder; bash hw_download.sh makes one"),
-    (("--preset", "best"), "error: argument --preset: invalid choice: 'best' (choose from"),
+    (("--preset", "best"), "error: argument --preset: invalid choice: best (choose from report, tuned, sample); see --help"),
     (("--data",), "error: argument --data: expected one argument; see --help"),
     (("--pre", "tuned"), "error: unrecognized arguments: --pre tuned; see --help"),
 ])
 def test_wrong_flags(tmp_path, words, message):
     result = report(tmp_path, *words)
     line, = result.stderr.splitlines()
-    assert result.returncode == 2 and line.startswith(message)
+    assert result.returncode == 2 and line.replace("'", "") == message       # which Python's versions quote differently
     assert not list(tmp_path.iterdir())
 
 
