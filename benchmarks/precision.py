@@ -17,8 +17,8 @@ PRECISIONS = ("float32", "bfloat16")
 SHORT = {       # a minute of one CPU thread or less each
     "p1": ("--preset", "tuned", "--limit", 1000, "--epochs", 2),
     "p2": ("--preset", "sample", "--limit", 1000, "--epochs", 2),
-    "p3": ("--preset", "tuned", "--limit", 1000, "--epochs", 3),
-    "p4": ("--preset", "tuned", "--limit", 4000, "--source-epochs", 3, "--epochs", 3),
+    "p3": ("--preset", "tuned", "--limit", 1000, "--source-epochs", 1, "--epochs", 3, "--steps-per-epoch", 30),
+    "p4": ("--preset", "tuned", "--limit", 4000, "--source-epochs", 3, "--epochs", 3, "--steps-per-epoch", 60),
 }
 HEADER = ("", "test metric", *PRECISIONS, "difference", "standard error of it")
 

@@ -19,7 +19,13 @@ from common.uda import label_folder
 from tests.conftest import PAIR, REPOSITORY, SMALL, assert_same_weights, call_training
 
 PROBLEMS = list(SMALL)
-SETTINGS = {"problem": "p0", "device": "cpu", "seed": 0, "data": "", "resume": False, "tensorboard": False}
+
+
+@pytest.fixture
+def settings(sample_data, tmp_path):
+    """Of a run of no problem."""
+    return {"problem": "p0", "device": "cpu", "seed": 0, "data": str(sample_data), "limit": 2, "domain": "usps", "resume": False,
+            "tensorboard": False, "run": tmp_path}
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +104,10 @@ def test_losses_that_are_not_finite_stop_the_run(train, tmp_path, problem):
     assert not list(tmp_path.glob("*.pt"))
 
 
-def test_the_step_is_named_however_rarely_one_looks(tmp_path, monkeypatch):
+def test_the_step_is_named_however_rarely_one_looks(settings, monkeypatch):
     """As on a GPU, where the losses of many steps are read at once."""
     monkeypatch.setattr(training, "CHECK_EVERY", 4)
-    run = Run(SETTINGS | {"run": tmp_path}, 1, {})
+    run = Run(settings, 1, {})
     run.device = torch.device("cuda")
     losses, steps = Averages(), 0
     with pytest.raises(UserError, match="step 6 of epoch 1: loss nan, other 6;"):
@@ -118,9 +124,9 @@ def test_averages():
     assert losses.means() == {"loss": 3.0, "share": 1.5} and losses.read() == []
 
 
-def test_weights_that_are_not_finite_reach_no_checkpoint(tmp_path):
+def test_weights_that_are_not_finite_reach_no_checkpoint(settings, tmp_path):
     network = torch.nn.Linear(2, 2)
-    run = Run(SETTINGS | {"run": tmp_path}, 2, {"network": network})
+    run = Run(settings, 2, {"network": network})
     list(run.batches(range(1), Averages()))
     run.end_epoch(loss=1.0)
     list(run.batches(range(1), Averages()))
