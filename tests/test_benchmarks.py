@@ -43,7 +43,8 @@ def test_scaling_trains_each_part_of_the_data(rows):
     assert [float(row[4]) for row in found] == [pytest.approx(2 * n * kib / 1024, abs=0.5) for n in (8, 16, 32, 64)]
 
 
-def test_precision_compares_seeds_and_does_not_train_twice(rows, tmp_path):
+def test_precision_compares_seeds_and_does_not_train_twice(rows, tmp_path, monkeypatch):
+    monkeypatch.setitem(precision.SHORT, "p4", ("--preset", "sample", "--source-epochs", 1, "--epochs", 1))
     words = ("--problem", "p4", "--runs", tmp_path / "runs", "--seeds", 2, "--limit", 16)
     (row,) = rows(precision, *words)
     assert row[:2] == ["p4", "target accuracy"] and len(row) == 6
