@@ -12,6 +12,7 @@ from common.cli import run_command
 from common.data import DOMAINS, load_digits, on_device
 from common.distributed import share, wrap
 from common.training import (
+    SCHEDULES,
     WHEN_STOPPED,
     Averages,
     Run,
@@ -52,8 +53,8 @@ SETTINGS = (
     ("batch_size",         64,     32,     16, "images of each domain a step; not in the report, half of 128 as in Ganin "
                                                "et al. 2016"),
     ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate; at the start if it is annealed"),
-    ("lr_schedule", "constant", "cosine", "cosine", "constant, or half a cosine; which falls to 0 over all steps",
-                                                    ("constant", "cosine")),
+    ("lr_schedule", "constant", "one-cycle", "cosine", "constant, half a cosine, or one cycle; the latter two fall to 0 "
+                                                       "over all steps, one cycle after a rise", SCHEDULES),
     ("image_size",         28,     10,      8, "pixels a side to which digits are resized; at 10 the extractor's receptive "
                                                "field of 11 pixels covers the whole digit"),
     ("domain_weight",     1.0,    0.1,    0.1, "largest weight of the reversed gradient; it grows from 0 as in Ganin et al. "

@@ -10,6 +10,7 @@ from common.cli import run_command
 from common.data import DOMAINS, load_digits, on_device
 from common.distributed import share, wrap
 from common.training import (
+    SCHEDULES,
     WHEN_STOPPED,
     Averages,
     Run,
@@ -48,8 +49,8 @@ SETTINGS = (
     ("lr",               5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
     ("encoder_lr",       5e-3,   1e-3,   5e-5, "Adam's learning rate for the target encoder"),
     ("discriminator_lr", 5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
-    ("lr_schedule", "constant", "cosine", "constant", "constant, or half a cosine; each falls to 0 over its steps",
-                                                      ("constant", "cosine")),
+    ("lr_schedule", "constant", "cosine", "constant", "constant, half a cosine, or one cycle; the latter two fall to 0, "
+                                                      "each over its steps, one cycle after a rise", SCHEDULES),
     ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report", (0, 0.999)),
     ("target_dropout",   True,   True,  False, "dropout in the target encoder while it adapts"),
     ("conditional",     False,   True,   True, "let the discriminator see predictions too; Long et al. 2018"),

@@ -104,16 +104,19 @@ def test_preset_report_changes_no_digit():
 
 
 def test_schedules():
-    def rates(kind):
+    def rates(kind, steps=4):
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-        schedule, seen = make_schedule(optimizer, kind, steps=4), []
-        for _ in range(5):
-            seen.append(optimizer.param_groups[0]["lr"])
+        schedule, seen = make_schedule(optimizer, kind, steps), [optimizer.param_groups[0]["lr"]]
+        for _ in range(steps):
             optimizer.step()
             schedule.step()
+            seen.append(optimizer.param_groups[0]["lr"])
         return seen
     assert rates("constant") == [0.5] * 5
     assert rates("cosine") == pytest.approx([0.5, 0.25 * (1 + math.sqrt(0.5)), 0.25, 0.25 * (1 - math.sqrt(0.5)), 0])
+    cycle = rates("one-cycle", steps=101)
+    assert cycle[0] == pytest.approx(0.5 / 25) and max(cycle) == pytest.approx(0.5, rel=1e-2) and cycle[100] < 1e-5
+    assert 9 <= cycle.index(max(cycle)) <= 10 and cycle[55] == pytest.approx(0.25, rel=2e-2), "half way down"
 
 
 def test_what_a_run_says_of_its_target_without_labels(tmp_path):
