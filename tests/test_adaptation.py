@@ -97,6 +97,14 @@ def test_gray_digits_alone_are_put_on_backgrounds():
     assert set(placed[4:].flatten().tolist()) == {0.25, 0.75}
 
 
+def test_coloured_digits_alone_are_enlarged():
+    coloured = torch.rand(8, 3, 28, 28)
+    gray = coloured[:, :1].expand(-1, 3, -1, -1)
+    changed = augment(torch.cat([gray, coloured]), PLAIN | {"enlarge": 0.9})
+    assert torch.allclose(changed[:8], gray, atol=1e-5)
+    assert all((one - other).abs().max() > 0.1 for one, other in zip(changed[8:], coloured))
+
+
 def test_preset_report_changes_no_digit():
     images = torch.rand(4, 3, 28, 28)
     assert torch.equal(augment(images, PLAIN, backgrounds=1 - images), images)

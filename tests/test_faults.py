@@ -24,8 +24,8 @@ PROBLEMS = list(SMALL)
 @pytest.fixture
 def settings(sample_data, tmp_path):
     """Of a run of no problem."""
-    return {"problem": "p0", "device": "cpu", "seed": 0, "data": str(sample_data), "limit": 2, "domain": "usps", "resume": False,
-            "tensorboard": False, "run": tmp_path}
+    return {"problem": "p0", "device": "cpu", "seed": 0, "data": str(sample_data), "limit": 2, "domain": "usps",
+            "resume": False, "tensorboard": False, "run": tmp_path}
 
 
 @pytest.fixture(scope="module")
