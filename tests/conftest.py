@@ -1,7 +1,9 @@
 """Fixtures: the sample data and a small report, made once for all tests, and a way to train in this process."""
+import fcntl
 import functools
 import importlib
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -19,11 +21,23 @@ from p4_adda.model import LeNetClassifier, LeNetEncoder2
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def once(tmp_path_factory, name, make):
+    """A new folder and what make(folder) returned; once for all of pytest's processes."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / name
+    with open(folder.with_suffix(".result"), "a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not file.seek(0, os.SEEK_END):
+            folder.mkdir()
+            pickle.dump(make(folder), file)
+        file.seek(0)
+        return folder, pickle.load(file)
+
+
 @pytest.fixture(scope="session")
 def sample_data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "sample_data"
-    make_sample_data(root)
-    return root
+    folder, _ = once(tmp_path_factory, "data", lambda folder: make_sample_data(folder / "sample_data"))
+    return folder / "sample_data"
 
 
 def report(folder, *words):
@@ -36,9 +50,8 @@ def report(folder, *words):
 @pytest.fixture(scope="session")
 def small_report(sample_data, tmp_path_factory):
     """The whole report at its smallest: (the folder it was made in, what the command left)."""
-    folder = tmp_path_factory.mktemp("report run")
-    result = report(folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30",
-                    "--batch-size", "8", "--tex")
+    folder, result = once(tmp_path_factory, "report run", lambda folder: report(
+        folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30", "--batch-size", "8", "--tex"))
     assert result.returncode == 0, result.stderr
     return folder, result
 

@@ -9,4 +9,9 @@ set -euo pipefail
 set_up "$repository/requirements-dev.txt" $modules pytest hypothesis ruff
 cd "$repository"
 "$PYTHON" -m ruff check .
+# a file of tests after the other on each of two cores, where pytest-xdist is there to share them out
+if can_import "$PYTHON" xdist; then
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    set -- -n 2 --dist loadfile "$@"
+fi
 "$PYTHON" -m pytest "$@"
