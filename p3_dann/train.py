@@ -46,8 +46,8 @@ FLAGS = (
 )
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("source_epochs",       0,      8,      0, "first epochs of mode dann, of the source alone", (0,)),
-    ("epochs",             50,     20,      5, "epochs in all"),
+    ("source_epochs",       0,     16,      0, "first epochs of mode dann, of the source alone", (0,)),
+    ("epochs",             50,     48,      5, "epochs in all"),
     ("steps_per_epoch",     0,    250,      0, "steps of an epoch; 0: one pass over the larger of the training sets that are "
                                                "used", (0,)),
     ("batch_size",         64,     16,     16, "images of each domain a step; not in the report, half of 128 as in Ganin "
