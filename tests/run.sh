@@ -4,9 +4,12 @@
 case ${1-} in -h|--help)
     echo 'bash tests/run.sh [pytest flags]: sets up what the tests need, then runs the linter and the tests'; exit 0;;
 esac
-. "$(dirname "${BASH_SOURCE[0]}")/../common/python.sh"
-set -euo pipefail
-set_up "$repository/requirements-dev.txt" $modules pytest hypothesis ruff
+here=${BASH_SOURCE:-$0}     # or what that links to
+while [ -L "$here" ]; do link=$(readlink "$here"); case $link in /*) here=$link;; *) here=$(dirname "$here")/$link;; esac; done
+repository=$(dirname "$here")/..
+. "$repository/common/python.sh" || exit
+set -eu
+set_up "$repository/requirements-dev.txt" pytest hypothesis ruff
 cd "$repository"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m pytest "$@"
