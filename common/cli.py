@@ -1,7 +1,6 @@
 """What every command shares: flags, colours, one-line errors, exit codes, progress bars, threads, locks, whole files."""
 import argparse
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -11,6 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
+
+from common import requirements
+
+try:
+    import fcntl
+except ImportError:
+    sys.exit("error: this runs on Linux, macOS and WSL, not on Windows itself; install WSL (wsl --install) and run it there")
 
 _quiet = False          # set by --quiet
 _group = None           # where this process is one of several that work together: their common.distributed.Group
@@ -94,6 +100,9 @@ def run_command(main, when_stopped="nothing was written"):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.stdout.reconfigure(errors="backslashreplace")       # a file's name may hold bytes that no encoding knows
     try:
+        if unfit := requirements.unfit(requirements.required()):
+            raise UserError(f"{sys.executable} has {'; '.join(unfit)}; bash '{requirements.REPOSITORY}/hw_setup.sh' "
+                            "makes a .venv there, whose bin/python has it all")
         main()
     except UserError as error:
         _leave("error:", "red", str(error), error.exit_code)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from common.cli import is_quiet
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+START = Path(__file__).resolve().parent / "start.py"
 
 
 class Job(NamedTuple):
@@ -20,6 +20,11 @@ class Job(NamedTuple):
     command: list
     after: tuple = ()       # names of the jobs that must have ended before it starts, well or not
     environment: dict = {}  # variables on top of this process's
+
+
+def python(module):
+    """The first words of a Job's command that runs this module of ours, which is named in the list of processes."""
+    return [sys.executable, str(START), module]
 
 
 class Console:
@@ -72,10 +77,9 @@ def run_jobs(jobs, at_once):
 
 def _start(job, console):
     # in a session of its own, so that Ctrl-C reaches it once, from here
-    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
-    process = subprocess.Popen(job.command, env=os.environ | {"PYTHONPATH": path} | job.environment,
-                               start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, errors="backslashreplace")
+    process = subprocess.Popen(job.command, env=os.environ | job.environment, start_new_session=True,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               errors="backslashreplace")
 
     def show(lines, stream):
         for line in lines:

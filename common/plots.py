@@ -4,6 +4,7 @@ The same numbers give the same bytes: neither file says when it was made.
 """
 import matplotlib
 
+matplotlib.rcdefaults()     # no matplotlibrc of the caller's folder or home has a say
 matplotlib.use("Agg")       # no display is needed, on any machine
 
 import matplotlib.pyplot as plt  # noqa: E402

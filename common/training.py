@@ -116,7 +116,7 @@ def full_settings(table, given):
 
 def _parser(problem, description, table, flags):
     needed = "".join(f" --{name} NAME" for name, *_ in flags)
-    several = f"On N GPUs: torchrun --nproc_per_node=N -m -- {problem}.train [flags]; all share a batch."
+    several = f"On N GPUs: torchrun --standalone --nproc_per_node=N -m -- {problem}.train [flags]; all share a batch."
     parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", first_group="the run",
                            description=f"{description} {several}")
     group = parser.first_group
