@@ -1,7 +1,9 @@
 """What every command shares: flags, colours, one-line errors, exit codes, progress bars, threads, locks, whole files."""
 import argparse
 import contextlib
+import errno
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -152,11 +154,11 @@ def lock(path, message):
     file = open(path, "a")  # noqa: SIM115
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UserError(message) from None
-    except OSError:
-        pass        # some network disks have no locks
+    except OSError as error:
+        # what else there is says that the disk has no locks, as of some networks
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):        # the latter on Windows' shares
+            file.close()
+            raise UserError(message) from None
     return file
 
 
@@ -214,20 +216,16 @@ def written_whole(path):
         raise UserError(f"{path} is a folder; give the name of a file to write")
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise UserError(f"{path} is a link or a device; give the name of a plain file to write")
+    # not by tempfile, whose private files had to be given the usual permissions, which some file systems refuse
+    temporary = path.with_name(f"{PART}{secrets.token_hex(8)}{path.suffix}")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART, suffix=path.suffix)
+        temporary.touch(exist_ok=False)
     except FileNotFoundError:
         raise UserError(f"the folder {path.parent} does not exist; make it first or write elsewhere") from None
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose a folder you may write to") from None
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes private files; give the usual permissions of a new file
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; make room, or write elsewhere") from None
@@ -255,6 +253,13 @@ def folder_written_whole(path):
             folder = Path(temporary) / path.resolve().name
             folder.mkdir()
             yield folder
-            folder.rename(path)
+            move_folder(folder, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; make room, or write elsewhere") from None
+
+
+def move_folder(folder, path):
+    """Rename `folder` to `path`, where nothing is or an empty folder. Raises OSError where the system refuses."""
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(path)      # not all file systems let a folder take another's place
+    os.rename(folder, path)

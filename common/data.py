@@ -351,7 +351,12 @@ def _load_images(root, csv_path, names, size, kind, limit):
 def _map(path, shape):
     """The uint8 array of that shape in a npy file, as a tensor. Raises ValueError if it is another, or what np.load does."""
     # a private (copy-on-write) map: pages are read when touched, the file is never changed
-    images = np.load(path, mmap_mode="c")
+    try:
+        images = np.load(path, mmap_mode="c")
+    except FileNotFoundError:
+        raise
+    except OSError:         # a file system that maps no files: as an array, which must fit into memory
+        images = np.load(path)
     if images.shape != shape or images.dtype != np.uint8:
         raise ValueError
     return torch.from_numpy(images)

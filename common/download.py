@@ -19,6 +19,7 @@ import gzip
 import hashlib
 import http.client
 import io
+import math
 import os
 import re
 import shutil
@@ -38,7 +39,7 @@ from torchvision.datasets import MNIST, SVHN, USPS, CelebA
 from tqdm import tqdm
 
 from common.archive import Archive
-from common.cli import CommandParser, UserError, in_threads, lock, one_line, run_command, say
+from common.cli import CommandParser, UserError, in_threads, lock, move_folder, one_line, run_command, say
 from common.data import (
     ATTRIBUTES,
     DIGIT_SIZE,
@@ -157,7 +158,7 @@ def provide(name, data, downloads, mirror="", mnistm=None, archive=None):
             dataset.build(downloads, building, dataset.counts)
         check_counts(dataset, building, source)
         place.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(building, place)
+        move_folder(building, place)
     except OSError as error:
         raise UserError(f"{error.filename or place}: {error.strerror or error}; mend that and run the command again"
                         ) from None
@@ -210,7 +211,12 @@ def print_table(data, names):
 # ---- downloads ------------------------------------------------------------------------------------------------------
 
 def free_bytes(folder):
-    return shutil.disk_usage(folder).free
+    """How much room there is in a folder; as much as one likes where its file system does not say."""
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return math.inf
+    return disk.free or (0 if disk.total else math.inf)
 
 
 def check_room(data, needed):

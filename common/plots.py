@@ -1,19 +1,15 @@
 """Figures of the report, in one style. Each function writes a png and, beside it, a pdf for LaTeX, whole or not at all.
 
-The same numbers give the same bytes: neither file says when it was made.
+The same numbers give the same bytes: neither file says when it was made, and no setting of the user's has a part in it. There
+is no pyplot here, which would open a display, or take a notebook's.
 """
-import matplotlib
+import numpy as np
+from sklearn.manifold import TSNE
+from torchvision.utils import make_grid
 
-matplotlib.rcdefaults()     # no matplotlibrc of the caller's folder or home has a say
-matplotlib.use("Agg")       # no display is needed, on any machine
-
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from sklearn.manifold import TSNE  # noqa: E402
-from torchvision.utils import make_grid  # noqa: E402
-
-from common.cli import written_whole  # noqa: E402
-from common.grid import save_grid  # noqa: E402
+from common.cli import written_whole
+from common.grid import save_grid
+from common.plain_matplotlib import matplotlib
 
 # Ten classes at once. Found by search for the largest smallest distance (in OKLab) between any two, as seen with normal
 # and with each kind of colour-blind sight (Machado et al. 2009), of colours that stand out from white. On maps of digits
@@ -35,26 +31,35 @@ STYLE = {
 PICTURE = STYLE | {"axes.grid": False}
 
 
+def _in_style(style):
+    """A context to make and save a figure in: this style on matplotlib's defaults."""
+    return matplotlib.style.context(style, after_reset=True)
+
+
+def _subplots(rows=1, columns=1, *, size, **options):
+    """A figure of that size in inches, and its axes as a table."""
+    figure = matplotlib.figure.Figure(size)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
 def _save(figure, path):
     for file, metadata in ((path, None), (path.with_suffix(".pdf"), {"CreationDate": None})):
         with written_whole(file) as part:
             figure.savefig(part, metadata=metadata)
-    plt.close(figure)
 
 
 def draw_grid(path, images):
     """Images float [N, 3, H, W] in [0, 1] side by side, eight a row; the png has their own pixels."""
     save_grid(path, images)
-    pixels = plt.imread(path)
+    pixels = matplotlib.image.imread(path)
     height, width = pixels.shape[:2]
-    with plt.rc_context(PICTURE):
-        figure = plt.figure(figsize=(WIDTH, WIDTH * height / width), layout="none")
+    with _in_style(PICTURE):
+        figure = matplotlib.figure.Figure((WIDTH, WIDTH * height / width), layout="none")
         axis = figure.add_axes((0, 0, 1, 1))
         axis.imshow(pixels, interpolation="none")       # in a pdf this keeps the pixels as they are
         axis.set_axis_off()
         with written_whole(path.with_suffix(".pdf")) as part:
             figure.savefig(part, metadata={"CreationDate": None})
-        plt.close(figure)
 
 
 def draw_curves(path, runs, panels):
@@ -63,9 +68,9 @@ def draw_curves(path, runs, panels):
     `runs`: {name: rows of its metrics.csv}; `panels`: for each, (title, {column: legend text}). Rows without a column
     are skipped.
     """
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(len(runs), len(panels), figsize=(WIDTH, 0.4 + 1.8 * len(runs)), squeeze=False,
-                                    sharex=len(runs) > 1, sharey="col" if len(runs) > 1 else False)
+    with _in_style(STYLE):
+        figure, axes = _subplots(len(runs), len(panels), size=(WIDTH, 0.4 + 1.8 * len(runs)), sharex=len(runs) > 1,
+                                 sharey="col" if len(runs) > 1 else False)
         for line, (name, rows) in zip(axes, runs.items()):
             for axis, (title, columns) in zip(line, panels):
                 for colour, style, (column, label) in zip((*DOMAIN_COLOURS, "#009E73"), ("-", "--", ":"), columns.items()):
@@ -82,9 +87,9 @@ def draw_curves(path, runs, panels):
 
 def draw_reconstructions(path, originals, reconstructions, errors):
     """Originals above their reconstructions, float [N, 3, H, W] in [0, 1], with each one's MSE below."""
-    with plt.rc_context(PICTURE):
+    with _in_style(PICTURE):
         count = len(originals)
-        figure, axes = plt.subplots(2, count, figsize=(WIDTH, 1.7), squeeze=False)
+        figure, axes = _subplots(2, count, size=(WIDTH, 1.7))
         for column in range(count):
             for axis, images in zip(axes[:, column], (originals, reconstructions)):
                 axis.imshow(images[column].permute(1, 2, 0).numpy())
@@ -105,10 +110,10 @@ def draw_rows(path, rows, names, titles=(), width=WIDTH):
     padding = 2
     pixels = make_grid([image for row in rows for image in row], columns, padding, pad_value=1.0).permute(1, 2, 0).numpy()
     centres = lambda count, size: [padding + size / 2 + i * (size + padding) for i in range(count)]
-    with plt.rc_context(PICTURE):
+    with _in_style(PICTURE):
         # the names take about 0.8 inches, the margins 0.1, the titles 0.25
         height = (width - 0.8) * pixels.shape[0] / pixels.shape[1] + 0.1 + 0.25 * bool(titles)
-        figure, axis = plt.subplots(figsize=(width, height))
+        figure, ((axis,),) = _subplots(size=(width, height))
         axis.imshow(pixels, interpolation="none")
         axis.set_xticks(centres(len(titles), wide), titles)
         axis.set_yticks(centres(len(rows), high), names)
@@ -120,8 +125,8 @@ def draw_rows(path, rows, names, titles=(), width=WIDTH):
 def draw_rate_distortion(path, points, chosen):
     """A point for each run, joined by a line: `points` is a list of (name, rate, distortion), ordered by rate; the one named
     `chosen` has a ring."""
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(HALF, HALF * 0.85))
+    with _in_style(STYLE):
+        figure, ((axis,),) = _subplots(size=(HALF, HALF * 0.85))
         names, rates, distortions = zip(*points)
         axis.plot(rates, distortions, "-o", color=DOMAIN_COLOURS[0], markersize=4)
         for name, rate, distortion in points:
@@ -136,10 +141,10 @@ def draw_rate_distortion(path, points, chosen):
 
 def draw_image_panels(path, panels):
     """Ready images side by side, each under its title: `panels` is a list of (title, path of a png)."""
-    with plt.rc_context(PICTURE):
-        pixels = [(title, plt.imread(source)) for title, source in panels]
+    with _in_style(PICTURE):
+        pixels = [(title, matplotlib.image.imread(source)) for title, source in panels]
         tallest = max(image.shape[0] / image.shape[1] for _, image in pixels)
-        figure, axes = plt.subplots(1, len(pixels), figsize=(WIDTH, WIDTH / len(pixels) * tallest + 0.3), squeeze=False)
+        figure, axes = _subplots(1, len(pixels), size=(WIDTH, WIDTH / len(pixels) * tallest + 0.3))
         for axis, (title, image) in zip(axes[0], pixels):
             axis.imshow(image, interpolation="lanczos")
             axis.set_title(title)
@@ -159,8 +164,8 @@ def draw_scatter(path, points, title, classes, names, colours, markers):
     Returns where the points are in the picture: float [N, 2], shares of its width from the left and height from the top.
     """
     digits = markers == DIGIT_MARKERS
-    with plt.rc_context(PICTURE):
-        figure, axis = plt.subplots(figsize=(HALF, HALF + 0.35))
+    with _in_style(PICTURE):
+        figure, ((axis,),) = _subplots(size=(HALF, HALF + 0.35))
         # in a mixed order, so that no class hides the others
         for part in np.array_split(np.random.default_rng(0).permutation(len(points)), 10):
             for number, (colour, marker) in enumerate(zip(colours, markers)):
@@ -172,7 +177,7 @@ def draw_scatter(path, points, title, classes, names, colours, markers):
                     handlelength=1.2, borderpad=0)
         axis.set(title=title, xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-        figure.canvas.draw()        # the layout is made now
+        figure.draw_without_rendering()     # the layout is made now
         spots = axis.transData.transform(points) / figure.bbox.size
         _save(figure, path)
     return spots * (1, -1) + (0, 1)

@@ -15,13 +15,13 @@ import csv
 import functools
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import sklearn.datasets
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from common.cli import CommandParser, UserError, folder_written_whole, progress, run_command, say
 from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE, SAMPLE_MARK, SPLITS, is_sample_data, put_on_photograph
+from common.plain_matplotlib import matplotlib
 
 # images in train and test; usps and mnistm share the 1,797 handwritten digits of scikit-learn
 SIZES = {"usps": (700, 200), "mnistm": (700, 190), "svhn": (800, 200), "face": (1200, 200)}
