@@ -17,6 +17,7 @@ from p1_vae.model import VAE
 from p2_dcgan.model import Generator
 from p3_dann.model import Classifier, FeatureExtractor
 from p4_adda.model import LeNetClassifier, LeNetEncoder2
+from tests import tiny
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -38,6 +39,14 @@ def once(tmp_path_factory, name, make):
 def sample_data(tmp_path_factory):
     folder, _ = once(tmp_path_factory, "data", lambda folder: make_sample_data(folder / "sample_data"))
     return folder / "sample_data"
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """See tests/tiny.py."""
+    folder = tmp_path_factory.mktemp("tiny") / "data"
+    tiny.make(folder)
+    return folder
 
 
 def report(folder, *words):
