@@ -1,8 +1,10 @@
 """A script of a submission, run twice, each time in a fresh copy of it; and what it wrote, held against the truth."""
+import contextlib
 import errno
 import hashlib
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -22,72 +24,59 @@ from hw_eval import Unusable, read_labels
 TARGETS = tuple(target for _, target in PAIRS)
 FACES, COPY = 32, 0.05      # distance below which a face is a copy: half of what the nearest two of thousands of faces have
 MOST_PRINTED, MOST_WRITTEN, MOST_PROCESSES = 100 << 20, 8 << 30, 2000       # bytes, bytes, and processes at once
+BROKE = {"seconds": "ran longer than {:,.0f} seconds", "disk": "wrote more than {:,} bytes",
+         "output": "printed more than {:,} bytes", "processes": "ran more than {:,} processes at once"}
 OWN = "hw_grade"        # the folder in the copy of a submission that holds the images and the answer
-
-
-def walk(folder, apart):
-    """The os.DirEntry of all that is below a folder, folders before what they hold, but for the paths (texts) in `apart`."""
-    waiting = [str(folder)]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in sorted((entry for entry in entries if entry.path not in apart), key=lambda entry: entry.name):
-                yield entry
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
 
 
 class Exam:
     """How submissions are run and what they are held against, read into memory before any of their code runs.
-
     `tasks`: "p1", "p2", "p3_mnistm" …, as far as there is data; `digests` of the data; `floor`: what real faces measure; once
     the event `stop` is set, all that runs is ended. Raises UserError for data that cannot be used.
     """
 
     def __init__(self, data, out, minutes):
-        self.data, self.out, self.stop = data, out, threading.Event()
+        self.data, self.work, self.stop = data, out / "work", threading.Event()
         self.tasks, self.digests, self.digits, self.floor = [], {}, {}, None
-        written = min(MOST_WRITTEN, shutil.disk_usage(out).free // 2)
-        self.limits = {"seconds": 60 * minutes, "disk": written, "output": MOST_PRINTED, "processes": MOST_PROCESSES}
-        self.broken = {"seconds": f"ran longer than {minutes:g} minutes", "disk": f"wrote more than {written >> 20:,} MiB",
-                       "output": f"printed more than {MOST_PRINTED >> 20} MiB",
-                       "processes": f"ran more than {MOST_PROCESSES:,} processes at once"}
+        self.limits = {"seconds": 60 * minutes, "disk": min(MOST_WRITTEN, shutil.disk_usage(out).free // 2),
+                       "output": MOST_PRINTED, "processes": MOST_PROCESSES}
         if has_dataset(data, "face"):
             train, self.test = (load_faces(data, split).images.clone() for split in SPLITS)
             self.real, self.tasks = torch.cat([train, self.test]), ["p1", "p2"]
             self.digests |= {f"face/{split}": digest(data, "face", split) for split in SPLITS}
             self.floor, _ = self.measure(spread(train)[:FACES])
-        for domain in TARGETS:
-            if (data / "digits" / domain / "test.csv").is_file():
-                _, labels, old = load_digits(data, domain, "test")
-                folder, numbers = data / "digits" / domain / "test", random.SystemRandom().sample(range(len(old)), len(old))
-                self.digits[domain] = {f"{number:05d}{Path(name).suffix}": (folder / name).read_bytes()
-                                       for number, name in zip(numbers, old)}, labels
+        folders = {domain: data / "digits" / domain for domain in TARGETS}
+        for domain, folder in folders.items():
+            if (folder / "test.csv").is_file():
+                _, labels, names = load_digits(data, domain, "test")
+                numbers = random.SystemRandom().sample(range(len(names)), len(names))
+                self.digits[domain] = {f"{number:05d}{Path(name).suffix}": (folder / "test" / name).read_bytes()
+                                       for number, name in zip(numbers, names)}, labels
                 self.digests[f"{domain}/test"] = digest(data, domain, "test")
         self.tasks += [f"{problem}_{domain}" for problem in ("p3", "p4") for domain in self.digits]
+        self.apart = {str(path) for path in (data, data / ".cache", out, *(folder / "train" for folder in folders.values()))}
 
-    def walk(self, folder):
-        """`walk` without what belongs to no submission, nor to the data that is used."""
-        trains = (self.data / "digits" / domain / "train" for domain in TARGETS)
-        apart = [self.data, self.data / ".cache", *trains, self.out, *(folder / name for name in (".git", ".venv", OWN))]
-        return walk(folder, set(map(str, apart)))
+    def left_out(self, folder, names):
+        """The names in a folder that are neither a submission's nor looked at again, such as what would be waited for."""
+        small = lambda path: os.path.isfile(path) and os.path.getsize(path) <= self.limits["disk"]
+        wanted = lambda path: path not in self.apart and (os.path.islink(path) or os.path.isdir(path) or small(path))
+        return {name for name in names if name in (".git", ".venv", OWN) or not wanted(os.path.join(folder, name))}
 
     def stamp(self, folder):
-        """A digest of the names, sizes and times of a folder's files, by which a change is noticed; "" if it cannot be read."""
+        """A digest of the names, sizes and times of a folder's files, as far as it can be read; it tells when they change."""
         content = hashlib.blake2b(digest_size=8)
-        try:
-            for entry in self.walk(folder):
-                status = entry.stat(follow_symlinks=False)
-                content.update(os.fsencode(f"{entry.path} {status.st_mode} {status.st_size} {status.st_mtime_ns}\n"))
-        except OSError:
-            return ""
+        with contextlib.suppress(OSError, RecursionError):
+            for root, folders, files in os.walk(folder):
+                folders[:] = sorted(set(folders) - self.left_out(root, folders))
+                for path in (os.path.join(root, name) for name in sorted(files)):
+                    status = os.lstat(path)
+                    content.update(os.fsencode(f"{path} {status.st_mode} {status.st_size} {status.st_mtime_ns}\n"))
         return content.hexdigest()
 
     def grade(self, order, task):
-        """Run a script twice; `order` has the submission's "folder" and "stamp", "scripts" and "prefix".
-
-        Returns a result, "faults" (each a line), "seconds", "mib", "errors" (its last lines), "same" (whether it answers alike
-        again), and what `judge` tells; and pictures uint8 [N, 3, 64, 64] by name. Raises KeyboardInterrupt if it is stopped.
-        """
+        """Run a script twice; `order` has the submission's "folder" and "stamp", "scripts" and "prefix". Returns a result,
+        "faults" (each a line), "seconds", "mib", "errors" (its last lines), "same" (whether it answers alike again) and what
+        `judge` tells; and pictures uint8 [N, 3, 64, 64] by name. Raises KeyboardInterrupt if it is stopped."""
         result, pictures = {"faults": [], "errors": []}, {}
         faults, data = result["faults"], self.stamp(self.data)
         try:
@@ -99,47 +88,45 @@ class Exam:
             if not result["same"]:
                 few = f": {(first != second).sum():,} of {len(first):,} labels" if first.ndim == 1 else ""
                 faults.append(f"its answer is another when it is run again{few}")
-        except (UserError, Unusable) as error:
-            faults.append(str(error))
         except Exception as error:      # whatever is handed in, the others go on
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            faults.append(f"cannot be graded: {type(error).__name__}: {error}")
-        if self.stamp(Path(order["folder"])) != order["stamp"]:
+            faults.append(str(error) if isinstance(error, (UserError, Unusable)) else f"{type(error).__name__}: {error}")
+        if self.stamp(order["folder"]) != order["stamp"]:
             faults.append("files of the submission have changed since the grading began")
         if self.stamp(self.data) != data:
             faults.append(f"files in {self.data} were changed while it ran; all are graded by what was there before")
-        result["faults"] = list(dict.fromkeys(one_line(fault)[:300] for fault in faults))
+        faults = (re.sub(f"{re.escape(str(self.work))}/[^/]*/run/({OWN}/)?", "", line) for line in faults)     # which is gone
+        result["faults"] = list(dict.fromkeys(one_line(line)[:300] for line in faults))
         return result, pictures
 
     def attempt(self, order, task, result):
         """Run a script once. Returns what it wrote: int32 [N, 3, 64, 64], faces of 0 to 255, or [N], labels."""
-        folder, work = Path(order["folder"]), Path(tempfile.mkdtemp(dir=self.out / "work"))
+        folder, work = Path(order["folder"]), Path(tempfile.mkdtemp(dir=self.work))
         place, (problem, _, target) = work / "run", task.partition("_")
         own, images = place / OWN, self.digits[target][0] if target else {}
         answer = own / ("pred.csv" if target else "faces.png")
         try:
-            copied = self.copy(folder, place)
+            shutil.copytree(folder, place, symlinks=True, ignore=self.left_out, copy_function=shutil.copy)
+            place.chmod(0o755)
             (own / "tmp").mkdir(parents=True)
             (own / "images").mkdir()
             for name, content in images.items():
                 (own / "images" / name).write_bytes(content)
-            script = self.prepare(place, order["scripts"].replace("{}", problem[1:]), result)
+            script, there = order["scripts"].replace("{}", problem[1:]), sorted(path.name for path in place.glob("*.sh"))
+            if not (place / script).is_file() or not (place / script).resolve().is_relative_to(place):
+                raise UserError(f"there is no {script}" + (f", but {', '.join(there[:5])}; see --scripts" if there else ""))
+            self.mend((place / name for name in {script, *there}), result)
             words = [script, *([f"{OWN}/images", target] if target else []), f"{OWN}/{answer.name}"]
             self.run([*(word.replace("{}", str(place)) for word in order["prefix"]), "bash", *words], place, result)
             if not os.path.lexists(answer):
-                there = walk(place, {str(own / "images"), str(own / "tmp")}) if place.is_dir() else ()
-                new = [os.path.relpath(entry.path, place) for entry in there
-                       if entry.path not in copied and entry.is_file(follow_symlinks=False)]
+                new = sorted(set(os.listdir(place) if place.is_dir() else ()) - {OWN, *os.listdir(folder)})
                 raise UserError(f"wrote no {OWN}/{answer.name}" + (f", but {', '.join(new[:3])}" if new else ""))
             if answer.resolve() != answer or not answer.is_file() or answer.stat().st_size > MOST_PRINTED:
-                raise UserError(f"{answer.name} is no plain file of at most {MOST_PRINTED >> 20} MiB")
-            try:
-                if not target:
-                    return read_grid(answer, FACES, FACE_SIZE).int()
-                said = read_labels(answer)
-            except (UserError, Unusable) as error:
-                raise UserError(str(error).replace(str(answer), answer.name)) from None
+                raise UserError(f"{answer.name} is no plain file of at most {MOST_PRINTED:,} bytes")
+            if not target:
+                return read_grid(answer, FACES, FACE_SIZE).int()
+            said = read_labels(answer)
             if missing := [name for name in images if name not in said]:
                 raise UserError(f"pred.csv lacks {len(missing):,} of {len(images):,} images, {missing[0]} among them")
             if more := said.keys() - images.keys():
@@ -148,50 +135,27 @@ class Exam:
         finally:
             remove(work)
 
-    def copy(self, folder, place):
-        """Copy a submission to the new folder `place`; returns the paths there (texts)."""
-        if not folder.is_dir():
-            raise UserError(f"{folder} is no folder")
-        place.mkdir()
-        copied = set()
-        for entry in self.walk(folder):
-            target = place / os.path.relpath(entry.path, folder)
-            copied.add(str(target))
-            if entry.is_symlink():
-                target.symlink_to(os.readlink(entry.path))
-            elif entry.is_dir():
-                target.mkdir()
-            elif entry.is_file():       # no pipe, which would be waited for
-                if entry.stat().st_size > self.limits["disk"]:
-                    raise UserError(f"{entry.name} has more than {self.limits['disk'] >> 20:,} MiB")
-                shutil.copy(entry.path, target)
-        return copied
-
-    def prepare(self, place, script, result):
-        """Look for the script in the copy of a submission, and mend there what Windows left. Returns its name."""
-        there = sorted(path.name for path in place.glob("*.sh"))
-        if not (place / script).is_file() or not (place / script).resolve().is_relative_to(place):
-            raise UserError(f"there is no {script}" + (f", but {', '.join(there[:5])}; see --scripts" if there else ""))
-        for path in (place / name for name in {script, *there}):
+    def mend(self, scripts, result):
+        """Give scripts their run bits, and the line ends that Windows took."""
+        for path in scripts:
             if path.is_file() and not path.is_symlink():
                 path.chmod(0o755)
                 if b"\r\n" in (content := path.read_bytes()):
                     path.write_bytes(content.replace(b"\r\n", b"\n"))
                     result["faults"].append(f"{path.name} has Windows line ends (CRLF); it was run without")
-        return script
 
     def run(self, command, place, result):
         """Run a command in the folder `place`, and add to the result. Raises UserError if it broke a limit."""
         path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"     # python3 is this one
-        went = run_watched(command, place, os.environ | {"PATH": path, "TMPDIR": str(place / OWN / "tmp")}, self.stop,
-                           **self.limits)
+        environment = os.environ | {"PATH": path, "TMPDIR": str(place / OWN / "tmp")}
+        went = run_watched(command, place, environment, self.stop, **self.limits)
         lines = [one_line(line)[:300] for line in (went["errors"].strip() or went["output"]).splitlines() if line.strip()]
         result["errors"] = lines[-12:]
         result |= {name: max(result.get(name, 0), round(went[name], 1)) for name in ("seconds", "mib")}
         if went["left"]:
             result["faults"].append("left processes behind, which were ended")
         if went["broke"]:
-            raise UserError(self.broken[went["broke"]])
+            raise UserError(BROKE[went["broke"]].format(self.limits[went["broke"]]))
         if went["code"]:
             result["faults"].append(f"exit code {went['code']}" + (f": {lines[-1]}" if lines else ""))
 
@@ -202,18 +166,16 @@ class Exam:
             labels = self.digits[task[3:]][1]
             result |= {"accuracy": 100 * (labels == answer).double().mean().item(),
                        "confusion": torch.bincount(10 * labels + answer, minlength=100).view(10, 10).tolist(),
-                       "never": sorted(set(labels.tolist()) - set(answer.tolist()))}
+                       "never": ", ".join(map(str, sorted(set(labels.tolist()) - set(answer.tolist()))))}
             return {}
         result["faces"] = len(answer)
         if len(answer) != FACES:
             result["faults"].append(f"the picture holds {len(answer)} faces, not {FACES}")
-        if len(answer) < 2:
-            return {}
-        measured, pairs = self.measure(answer.byte())
-        result |= measured
-        if copies := result.pop("copies"):
+        measured, pairs = self.measure(answer.byte()) if len(answer) > 1 else ({}, None)
+        if copies := measured.pop("copies", 0):
             result["faults"].append(f"{copies} of its faces are copies of real ones (nearer than {COPY})")
-        return {"": answer.byte(), "_nearest": pairs}
+        result |= measured
+        return {"": answer.byte(), "_nearest": pairs} if measured else {}
 
     def measure(self, faces):
         """What the table says of faces uint8 [N, 3, 64, 64], and the five that are nearest to real ones, these below them."""

@@ -1,30 +1,24 @@
-"""The tables of a graded class, and its page: one html file that needs nothing else, in the style of the report's."""
-import io
+"""The tables of a graded class, and its page, in the style of the report's; the pictures that it shows lie beside it."""
 from pathlib import Path
-
-from PIL import Image
+from urllib.parse import quote
 
 import common.page
-from common.cli import one_line
-from common.page import address, escape, table
+from common.page import escape, table
 
-# what is told of a script, of p1 and p2, and of p3 and p4, under which heading and how; the first is what the ranking shows
-FACES = {"swd": ("SWD", "{:.1f}"), "faces": ("faces", "{}"), "same": ("same again", "{}"),
-         "nearest": ("nearest real face", "{:.3f}"), "sharpness": ("sharpness", "{:.4f}"), "diversity": ("diversity", "{:.3f}"),
-         "seconds": ("seconds", "{:.0f}"), "mib": ("MiB", "{:,.0f}")}
-DIGITS = {"accuracy": ("accuracy in %", "{:.2f}"), "same": ("same again", "{}"), "never": ("digits never said", "{}"),
-          "seconds": ("seconds", "{:.0f}"), "mib": ("MiB", "{:,.0f}")}
-
-
-def told(task):
-    return FACES if task in ("p1", "p2") else DIGITS
+# what is told of a script of p1 and p2, and of p3 and p4, and how; the first of each is in the ranking
+FACES = {"swd": "{:.1f}", "faces": "{}", "same": "{}", "nearest": "{:.3f}", "sharpness": "{:.4f}", "diversity": "{:.3f}",
+         "seconds": "{:.0f}", "mib": "{:,.0f}"}
+DIGITS = {"accuracy": "{:.2f}", "same": "{}", "never": "{}", "seconds": "{:.0f}", "mib": "{:,.0f}"}
+LEGEND = ("accuracy: in %. swd: sliced Wasserstein distance to the test faces × 1000. same: whether it answers alike when it "
+          "is run again. nearest: least distance of a face to a real one. never: digits that it never says. mib: peak memory.")
+told = lambda task: FACES if task in ("p1", "p2") else DIGITS
+show_table = lambda header, rows, caption: table({"header": header, "rows": rows, "caption": caption}) if rows else ""
 
 
-def cells(result, columns):
-    """A result's values in FACES or DIGITS as texts, dashes for what it lacks; of a list, its items."""
-    for key, (_, form) in columns.items():
-        value = (result or {}).get(key)
-        yield "–" if value is None else form.format(", ".join(map(str, value)) if isinstance(value, list) else value)
+def cells(result, task):
+    """A result's values as texts, in the order of FACES or DIGITS; dashes for what it lacks."""
+    values = (((result or {}).get(key), form) for key, form in told(task).items())
+    return ["–" if value is None else form.format(value) for value, form in values]
 
 
 def faults(results):
@@ -36,53 +30,32 @@ def faults(results):
     return [f"{', '.join(tasks)}: {fault}" for fault, tasks in lines.items()]
 
 
-def header(tasks):
-    return ["submission", "points", *(task.replace("_", " ") + " SWD" * (told(task) is FACES) for task in tasks), "faults"]
-
-
-def row(name, points, results):
-    """A submission's texts under `header`."""
-    return [one_line(name), f"{points:g}", *(next(cells(result, told(task))) for task, result in results.items()),
-            str(len(faults(results)))]
-
-
-def make_page(ranking, points, floor, folder):
-    """The page as text. `ranking`: (name, points, results by task) of each submission; `points`: the table of points; `floor`:
-    the result of real faces, or None; `folder`: where each one's folder of pictures is."""
-    parts, links = [], []
-    for place, (name, score, results) in enumerate(ranking):
-        links.append(f"<li><a href=#s{place}>{escape(one_line(name))}</a></li>")
-        parts += [f"<section><h2 id=s{place}>{escape(one_line(name))}</h2><p>{score:g} points</p><ul>",
+def make_page(header, ranking, points, floor, folder):
+    """The page as text. `ranking`: (texts under `header`, name, results by task) of each submission; `points`: the table of
+    points; `floor`: what real faces measure, or None; `folder`: beside the page, it holds each one's folder of pictures."""
+    parts = []
+    for place, (row, name, results) in enumerate(ranking):
+        parts += [f"<section><h2 id=s{place}>{escape(row[0])}</h2><p>{row[1]} points</p><ul>",
                   *(f"<li>{escape(line)}</li>" for line in faults(results)), "</ul>"]
-        parts += [_picture(path) for path in sorted((folder / name).glob("p[12]*.png"))]
+        for path in sorted((folder / name).glob("p[12]*.png")):
+            text = f"{path.stem[:2]}: " + ("five faces, below them the nearest real ones" if "_" in path.stem else "its faces")
+            address = quote(str(path.relative_to(folder.parent)), errors="surrogateescape")
+            parts.append(f"<figure><div class=picture><img loading=lazy alt='{text}' src='{address}'></div>"
+                         f"<figcaption>{text}</figcaption></figure>")
         for columns in (FACES, DIGITS):
-            rows = [[task, *cells(result, columns)] for task, result in results.items() if told(task) is columns]
-            rows += [["real faces", *cells(floor, FACES)]] if rows and columns is FACES else []
-            parts.append(_table(["", *(heading for heading, _ in columns.values())], rows, ""))
-        for task, result in results.items():
-            confusion = enumerate((result or {}).get("confusion", []))
-            parts += [f"<details><summary>{task}: confusion matrix, last lines</summary>",
-                      _table(["truth", *range(10)], [[digit, *counts] for digit, counts in confusion], "Columns: the answer."),
-                      f"<pre>{escape(chr(10).join((result or {}).get('errors', [])))}</pre></details>"]
+            rows = [[task, *cells(result, task)] for task, result in results.items() if told(task) is columns]
+            rows += [["real faces", *cells(floor, "p1")]] if rows and columns is FACES else []
+            parts.append(show_table(["", *columns], rows, ""))
+        for task, result in ((task, result) for task, result in results.items() if result):
+            confusion = [[digit, *counts] for digit, counts in enumerate(result.get("confusion", ()))]
+            parts += [f"<details><summary>{task.replace('_', ' ')}: digit by digit, last lines that it printed</summary>",
+                      show_table(["truth", *range(10)], confusion, "Rows: the truth. Columns: the answer."),
+                      f"<pre>{escape(chr(10).join(result['errors']))}</pre></details>"]
         parts.append("</section>")
-    tasks = ranking[0][2]
-    ranks = _table(header(tasks), [row(*entry) for entry in ranking], "Of digits: accuracy in %. A dash: no answer.")
-    what = _table(["column", "at least", "at most", "points"], points, "Columns are those of grades.csv.")
-    return (f"<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-            f"<link rel=icon href='data:,'><title>Grades</title><style>"
-            f"{Path(common.page.__file__).with_name('page.css').read_text(encoding='utf-8')}</style></head><body><h1>Grades</h1>"
-            f"{ranks}<details><summary>What gives points</summary>{what}</details>"
-            f"<nav aria-label=Submissions><ol>{''.join(links)}</ol></nav><main>{chr(10).join(parts)}</main></body></html>\n")
-
-
-def _table(header, rows, caption):
-    return table({"header": header, "rows": rows, "caption": caption}) if rows else ""
-
-
-def _picture(path):
-    caption = f"{path.stem[:2]}: " + ("above, the five of its faces that are nearest to real ones; below, these"
-                                      if "_" in path.stem else "the faces that it drew")
-    with Image.open(path) as image, io.BytesIO() as file:
-        image.convert("RGB").save(file, "jpeg", quality=88)
-        return (f'<figure><div class=picture><img alt="{caption}" width={image.width} height={image.height} '
-                f'src="{address("jpeg", file.getvalue())}"></div><figcaption>{caption}</figcaption></figure>')
+    links = (f"<li><a href=#s{place}>{escape(row[0])}</a></li>" for place, (row, *_) in enumerate(ranking))
+    style = Path(common.page.__file__).with_name("page.css").read_text(encoding="utf-8")
+    return ("<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+            f"<link rel=icon href='data:,'><title>Grades</title><style>{style}</style></head><body><h1>Grades</h1>"
+            + show_table(header, [row for row, *_ in ranking], LEGEND) + "<details><summary>What gives points</summary>"
+            + show_table(["column of grades.csv", "at least", "at most", "points"], points, "")
+            + f"</details><nav aria-label=Submissions><ol>{''.join(links)}</ol></nav>{chr(10).join(parts)}</body></html>\n")

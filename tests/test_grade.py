@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -119,19 +120,19 @@ def running(text):
 # name of the submission: (hw_p3.sh, its accuracy, what its faults say)
 CLASS = {
     "good": ('answer "$1" "$3"', 100, None),
-    "hangs": ("sleep 91001", None, "ran longer than 0.05 minutes"),
+    "hangs": ("sleep 91001", None, "ran longer than 3 seconds"),
     "waits for input": ('cat; answer "$1" "$3"', 100, None),
     "hangs elsewhere": ("setsid sleep 91002 & (setsid setsid sleep 91002 &) ; trap '' TERM; sleep 91002; sleep 91002", None,
-                        "ran longer than 0.05 minutes"),
+                        "ran longer than 3 seconds"),
     "leaves": ('answer "$1" "$3"; setsid bash -c "setsid sleep 91003 & sleep 91003" & sleep 0.2', 100,
                "left processes behind, which were ended"),
     "forks": ("for i in {1..80}; do sleep 91004 & done; wait", None, "ran more than 50 processes at once"),
-    "prints": ("yes", None, "printed more than 1 MiB"),
-    "prints errors": ("yes >&2", None, "printed more than 1 MiB"),
+    "prints": ("yes", None, "printed more than 1,048,576 bytes"),
+    "prints errors": ("yes >&2", None, "printed more than 1,048,576 bytes"),
     "one file": ("cat /dev/zero > big", None, "File size limit exceeded"),
-    "many files": ("while :; do head -c 1000000 /dev/zero > f$((i++)); done", None, "wrote more than 20 MiB"),
+    "many files": ("while :; do head -c 1000000 /dev/zero > f$((i++)); done", None, "wrote more than 20,971,520 bytes"),
     "writes unseen": ('exec 5> deleted; rm deleted; while :; do head -c 1000000 /dev/zero > /dev/null; done', None,
-                      "wrote more than 20 MiB"),
+                      "wrote more than 20,971,520 bytes"),
     "lacks a package": ("python3 -c 'import no_such_package'", None, "exit code 1: ModuleNotFoundError: No module named"),
     "fails late": ('answer "$1" "$3"; echo oh no >&2; exit 3', 100, "exit code 3: oh no"),
     "elsewhere": ('answer "$1" result.csv', None, "wrote no hw_grade/pred.csv, but result.csv"),
@@ -151,7 +152,7 @@ CLASS = {
     "first run": ('mkdir hw_grade/images/again cache ../seen && answer "$1" "$3"', 100, None),
     "link": ('ln -s "$PWD/hw_p3.sh" "$3"', None, "pred.csv is no plain file"),
     "pipe": ('mkfifo "$3"', None, "pred.csv is no plain file"),
-    "large": ('answer "$1" "$3"; head -c 2000000 /dev/zero >> "$3"', None, "pred.csv is no plain file of at most 1 MiB"),
+    "large": ('answer "$1" "$3"; head -c 2000000 /dev/zero >> "$3"', None, "pred.csv is no plain file of at most 1,048,576 bytes"),
     "removes itself": ('rm -rf "$PWD"', None, "wrote no hw_grade/pred.csv"),
     "ends its watch": ("kill -9 $PPID; sleep 1", None, "the watch over it has ended"),
     "closes folders": ('answer "$1" "$3"; mkdir -p a/b; chmod 0 a/b a', 100, None),
@@ -216,7 +217,7 @@ def test_nothing_that_they_started_lives_on(graded):
 
 
 def test_what_is_no_folder_is_a_row(graded):
-    assert "a.zip is no folder" in graded[1]["a.zip"]["faults"] and graded[1]["a.zip"]["points"] == "0"
+    assert "Not a directory" in graded[1]["a.zip"]["faults"] and graded[1]["a.zip"]["points"] == "0"
 
 
 def test_the_page_shows_them_all_and_runs_nothing_of_theirs(graded):
@@ -292,8 +293,8 @@ def test_stopped_it_keeps_what_is_done_and_leaves_nothing_running(data, tmp_path
 def test_a_killed_grading_ends_its_scripts(tmp_path):
     limits = {"seconds": 600, "disk": 1 << 30, "output": 1 << 30, "processes": 100}
     command = ["bash", "-c", "setsid sleep 92002 & touch started; sleep 92002"]
-    grading = subprocess.Popen([sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", sys.executable, "-I",
-                                watch.__file__, json.dumps({"command": command, **limits})], cwd=tmp_path)
+    grading = subprocess.Popen([sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", sys.executable,
+                                "-I", watch.__file__, json.dumps({"command": command, **limits})], cwd=tmp_path)
     for condition in (lambda: (tmp_path / "started").exists(), lambda: not running("sleep\x0092002")):
         patience = time.monotonic() + 60
         while not condition():
@@ -363,7 +364,7 @@ def test_a_grid_is_found_whatever_its_columns(tmp_path, columns, gap, name):
     save_image(make_grid(faces, columns, padding=gap), tmp_path / name)
     found = read_grid(tmp_path / name, 32, 64)
     assert found.shape == (32, 3, 64, 64)
-    assert (found / 255 - faces).abs().mean() < (0.02 if name.endswith("jpg") else 0.003)
+    assert (found / 255 - faces).abs().mean() < (0.06 if name.endswith("jpg") else 0.003)
 
 
 def test_a_grid_without_a_frame_is_found(tmp_path):
@@ -408,7 +409,8 @@ def drawn(tmp_path_factory):
 
 @pytest.mark.parametrize("name, faces, fault", [
     ("new", "32.0", None), ("thirty", "30.0", "the picture holds 30 faces, not 32"),
-    ("black", "0.0", "the picture holds 0 faces"), ("small", "", "faces.png has 274x138 pixels"), ("copied", "32.0", "32 of its faces are copies of real ones")])
+    ("black", "0.0", "the picture holds 0 faces"),
+    ("small", "", "faces.png has 274x138 pixels"), ("copied", "32.0", "32 of its faces are copies of real ones")])
 def test_a_picture_gets_what_it_earns(drawn, name, faces, fault):
     row = drawn[0][name]
     faults = [line for line in row["faults"].split(" | ") if line.startswith("p1")]
@@ -423,7 +425,8 @@ def test_what_is_no_picture_and_the_points_of_faces(drawn):
     assert "p2: cannot read the image faces.png: not a readable png" in rows["new"]["faults"]
     assert [rows[name]["points"] for name in ("new", "copied", "thirty", "small")] == ["20", "15", "10", "0"]
     page = (out / "index.html").read_text()
-    assert page.count("data:image/jpeg") == 2 * 3 and "real faces" in page
+    pictures = re.findall("src='([^']*)'", page)
+    assert len(pictures) == 2 * 3 and all((out / path).is_file() for path in pictures) and "real faces" in page
 
 
 # ---- this repository -------------------------------------------------------------------------------------------------
