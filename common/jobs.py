@@ -1,6 +1,5 @@
 """Several commands at once, each a process of its own: what can run runs, and what fails stops nothing but what needs it."""
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -69,7 +68,7 @@ def run_jobs(jobs, at_once):
         bar.close()
         console.closed = bool(running)
         for process, _ in running.values():
-            process.send_signal(signal.SIGINT)
+            process.terminate()     # not SIGINT, which is ignored by what a script started in the background
         for process, readers in running.values():
             _wait(process, readers)
     return failed
