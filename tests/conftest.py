@@ -4,6 +4,7 @@ import functools
 import importlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from p3_dann.model import Classifier, FeatureExtractor
 from p4_adda.model import LeNetClassifier, LeNetEncoder2
 from tests import tiny
 
+signal.signal(signal.SIGINT, signal.default_int_handler)      # which a script's background processes ignore
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
