@@ -82,9 +82,10 @@ def two(one, sample_data, tmp_path_factory):
     commands.append(["p4_adda", "--run", str(one / "stopped"), "--resume", *PAIR["p4_adda"]])
     commands.append(command("p4_adda", folder / "nan", sample_data, "--lr", "1e30"))
     (folder / "commands.json").write_text(json.dumps(commands))
-    add_rivals(folder)
+    around = tmp_path_factory.mktemp("around")      # not where the runs are: some rivals have their names
+    add_rivals(around)
     process = torchrun("--", REPOSITORY / "common/start.py", "tests.two_processes", folder / "gradients.pt",
-                       folder / "commands.json", folder=folder)
+                       folder / "commands.json", folder=around)
     output, error = process.communicate(timeout=300)
     return SimpleNamespace(folder=folder, code=process.returncode, output=output, error=error)
 
