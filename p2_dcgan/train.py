@@ -1,9 +1,7 @@
 """Train the DCGAN on faces.   python3 -m p2_dcgan.train --data hw3_data --preset report --run runs/report/p2_dcgan"""
-import copy
-
 import torch
 from torch import nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from common.augment import (
     change_brightness_and_contrast,
@@ -92,9 +90,7 @@ def main():
     schedules = [torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
                  for optimizer in (generator_optimizer, discriminator_optimizer)]
     # its faces change less from step to step than those of the generator under training (Yazıcı et al. 2019)
-    averaged, move_average = copy.deepcopy(generator), get_ema_multi_avg_fn(settings["ema_decay"])
-    kept, trained = ([value for value in network.state_dict().values() if value.is_floating_point()]
-                     for network in (averaged, generator))
+    averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(settings["ema_decay"]), use_buffers=True)
     generator, discriminator = wrap(generator), wrap(discriminator)
     run = Run(settings, settings["epochs"], dict(
         generator=generator, averaged=averaged, discriminator=discriminator, generator_optimizer=generator_optimizer,
@@ -142,8 +138,7 @@ def main():
             generator_optimizer.zero_grad()
             generator_loss.backward(inputs=list(generator.parameters()))        # none for the discriminator's weights
             generator_optimizer.step()
-            # not by AveragedModel, which sends its counter to the GPU, and makes the host wait, in each step
-            move_average(kept, trained, None)
+            averaged.update_parameters(generator)
 
             losses.add(discriminator_loss=discriminator_loss, generator_loss=generator_loss,
                        real_score=real_score.mean(), fake_score=fake_score.mean())
@@ -156,7 +151,7 @@ def main():
 
     if run.writes and not run.finished:
         samples = generate(averaged, fixed_noise[:len(test)])
-        save_weights(run.folder / "weights.pt", run.meta(), generator=averaged)
+        save_weights(run.folder / "weights.pt", run.meta(), generator=averaged.module)
         run.finish(sharpness=sharpness(samples), diversity=pairwise_diversity(samples),
                    real_sharpness=sharpness(test / 255), real_diversity=pairwise_diversity(test / 255),
                    train_images=len(train))
