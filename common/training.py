@@ -232,6 +232,8 @@ def make_schedule(optimizer, kind, steps):
     to the whole over the first twentieth, then does the same (Smith & Topin 2018, with PyTorch's cosines for lines).
     """
     schedulers, rates = torch.optim.lr_scheduler, [group["lr"] for group in optimizer.param_groups]
+    if kind == "one-cycle" and steps <= 20:
+        kind = "cosine"     # a twentieth of so few steps is no rise, and PyTorch divides by its length less one
     return {"constant": lambda: schedulers.LambdaLR(optimizer, lambda step: 1.0),
             "cosine": lambda: schedulers.CosineAnnealingLR(optimizer, steps),
             "one-cycle": lambda: schedulers.OneCycleLR(optimizer, rates, steps, pct_start=0.05, cycle_momentum=False)}[kind]()

@@ -122,6 +122,9 @@ def test_schedules():
         return seen
     assert rates("constant") == [0.5] * 5
     assert rates("cosine") == pytest.approx([0.5, 0.25 * (1 + math.sqrt(0.5)), 0.25, 0.25 * (1 - math.sqrt(0.5)), 0])
+    for steps in (1, 2, 10, 20, 21, 40):
+        few = rates("one-cycle", steps)
+        assert 0 < max(few) <= 0.5 and min(few[:-1]) > 0 and few[-1] < 0.01, "a short run has one, too"
     cycle = rates("one-cycle", steps=101)
     assert cycle[0] == pytest.approx(0.5 / 25) and max(cycle) == pytest.approx(0.5, rel=1e-2) and cycle[100] < 1e-5
     assert 4 <= cycle.index(max(cycle)) <= 5 and cycle[52] == pytest.approx(0.25, rel=3e-2), "half way down"
