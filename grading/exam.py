@@ -109,8 +109,7 @@ class Exam:
         try:
             shutil.copytree(folder, place, symlinks=True, ignore=self.left_out, copy_function=shutil.copy)
             place.chmod(0o755)
-            (own / "tmp").mkdir(parents=True)
-            (own / "images").mkdir()
+            (own / "images").mkdir(parents=True)
             for name, content in images.items():
                 (own / "images" / name).write_bytes(content)
             script, there = order["scripts"].replace("{}", problem[1:]), sorted(path.name for path in place.glob("*.sh"))
@@ -147,7 +146,7 @@ class Exam:
     def run(self, command, place, result):
         """Run a command in the folder `place`, and add to the result. Raises UserError if it broke a limit."""
         path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"     # python3 is this one
-        environment = os.environ | {"PATH": path, "TMPDIR": str(place / OWN / "tmp")}
+        environment = os.environ | {"PATH": path, "TMPDIR": str(place / OWN)}
         went = run_watched(command, place, environment, self.stop, **self.limits)
         lines = [one_line(line)[:300] for line in (went["errors"].strip() or went["output"]).splitlines() if line.strip()]
         result["errors"] = lines[-12:]

@@ -152,7 +152,7 @@ CLASS = {
     "first run": ('mkdir hw_grade/images/again cache ../seen && answer "$1" "$3"', 100, None),
     "link": ('ln -s "$PWD/hw_p3.sh" "$3"', None, "pred.csv is no plain file"),
     "pipe": ('mkfifo "$3"', None, "pred.csv is no plain file"),
-    "large": ('answer "$1" "$3"; head -c 2000000 /dev/zero >> "$3"', None, "pred.csv is no plain file of at most 1,048,576 bytes"),
+    "large": ('answer "$1" "$3"; head -c 2000000 /dev/zero >> "$3"', None, "is no plain file of at most 1,048,576 bytes"),
     "removes itself": ('rm -rf "$PWD"', None, "wrote no hw_grade/pred.csv"),
     "ends its watch": ("kill -9 $PPID; sleep 1", None, "the watch over it has ended"),
     "closes folders": ('answer "$1" "$3"; mkdir -p a/b; chmod 0 a/b a', 100, None),
