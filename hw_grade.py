@@ -79,7 +79,7 @@ class Grades:
             say(f"    {row[0]}: {line}")
 
     def write(self, floor):
-        show = lambda value: "" if value is None else round(float(value), 4)
+        show = lambda value: "" if value is None else f"{round(float(value), 4):g}"
         rows = ([name, f"{self.score(name):g}", *(show(self.value(name, column)) for column in COLUMNS),
                  " | ".join(faults(results))] for name, results in self.results.items())
         with written_whole(self.out / "grades.csv") as part:

@@ -44,7 +44,7 @@ class Exam:
             train, self.test = (load_faces(data, split).images.clone() for split in SPLITS)
             self.real, self.tasks = torch.cat([train, self.test]), ["p1", "p2"]
             self.digests |= {f"face/{split}": digest(data, "face", split) for split in SPLITS}
-            self.floor, _ = self.measure(spread(train)[:FACES])
+            self.floor = self.measure(spread(train)[:FACES])[0] | {"nearest": nearest(self.test[:FACES], train)[0].min().item()}
         folders = {domain: data / "digits" / domain for domain in TARGETS}
         for domain, folder in folders.items():
             if (folder / "test.csv").is_file():
@@ -149,8 +149,7 @@ class Exam:
         environment = os.environ | {"PATH": path, "TMPDIR": str(place / OWN)}
         went = run_watched(command, place, environment, self.stop, **self.limits)
         lines = [one_line(line)[:300] for line in (went["errors"].strip() or went["output"]).splitlines() if line.strip()]
-        result["errors"] = lines[-12:]
-        result |= {name: max(result.get(name, 0), round(went[name], 1)) for name in ("seconds", "mib")}
+        result |= {key: max(result.get(key, 0), round(went[key], 1)) for key in ("seconds", "mib")} | {"errors": lines[-12:]}
         if went["left"]:
             result["faults"].append("left processes behind, which were ended")
         if went["broke"]:
