@@ -79,7 +79,7 @@ class Grades:
             say(f"    {row[0]}: {line}")
 
     def write(self, floor):
-        show = lambda value: "" if value is None else round(float(value), 4)
+        show = lambda value: "" if value is None else f"{round(float(value), 4):g}"
         rows = ([name, f"{self.score(name):g}", *(show(self.value(name, column)) for column in COLUMNS),
                  " | ".join(faults(results))] for name, results in self.results.items())
         with written_whole(self.out / "grades.csv") as part:
@@ -121,7 +121,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("grades"), metavar="DIR", help="where grades go (default: grades)")
     parser.add_argument("--points", type=Path, default=POINTS, metavar="FILE",
                         help="csv column,at_least,at_most,points of columns of grades.csv (default: grading/points.csv)")
-    parser.add_argument("--minutes", type=number(float, 0.01), default=10, metavar="N", help="for each script (default: 10)")
+    parser.add_argument("--minutes", type=number(float, 0.01), default=10.0, metavar="N", help="for each script (default: 10)")
     parser.add_argument("--scripts", default="hw_p{}.sh", metavar="NAME", help="{} is the problem (default: hw_p{}.sh)")
     parser.add_argument("--prefix", type=shlex.split, default=[], metavar="COMMAND",
                         help="goes before each script's command; {} is the folder that it runs in, all that it needs")

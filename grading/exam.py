@@ -44,7 +44,7 @@ class Exam:
             train, self.test = (load_faces(data, split).images.clone() for split in SPLITS)
             self.real, self.tasks = torch.cat([train, self.test]), ["p1", "p2"]
             self.digests |= {f"face/{split}": digest(data, "face", split) for split in SPLITS}
-            self.floor, _ = self.measure(spread(train)[:FACES])
+            self.floor = self.measure(spread(train)[:FACES])[0] | {"nearest": nearest(self.test[:FACES], train)[0].min().item()}
         folders = {domain: data / "digits" / domain for domain in TARGETS}
         for domain, folder in folders.items():
             if (folder / "test.csv").is_file():
@@ -109,8 +109,7 @@ class Exam:
         try:
             shutil.copytree(folder, place, symlinks=True, ignore=self.left_out, copy_function=shutil.copy)
             place.chmod(0o755)
-            (own / "tmp").mkdir(parents=True)
-            (own / "images").mkdir()
+            (own / "images").mkdir(parents=True)
             for name, content in images.items():
                 (own / "images" / name).write_bytes(content)
             script, there = order["scripts"].replace("{}", problem[1:]), sorted(path.name for path in place.glob("*.sh"))
@@ -147,11 +146,10 @@ class Exam:
     def run(self, command, place, result):
         """Run a command in the folder `place`, and add to the result. Raises UserError if it broke a limit."""
         path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"     # python3 is this one
-        environment = os.environ | {"PATH": path, "TMPDIR": str(place / OWN / "tmp")}
+        environment = os.environ | {"PATH": path, "TMPDIR": str(place / OWN)}
         went = run_watched(command, place, environment, self.stop, **self.limits)
         lines = [one_line(line)[:300] for line in (went["errors"].strip() or went["output"]).splitlines() if line.strip()]
-        result["errors"] = lines[-12:]
-        result |= {name: max(result.get(name, 0), round(went[name], 1)) for name in ("seconds", "mib")}
+        result |= {key: max(result.get(key, 0), round(went[key], 1)) for key in ("seconds", "mib")} | {"errors": lines[-12:]}
         if went["left"]:
             result["faults"].append("left processes behind, which were ended")
         if went["broke"]:

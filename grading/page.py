@@ -48,14 +48,15 @@ def make_page(header, ranking, points, floor, folder):
             parts.append(show_table(["", *columns], rows, ""))
         for task, result in ((task, result) for task, result in results.items() if result):
             confusion = [[digit, *counts] for digit, counts in enumerate(result.get("confusion", ()))]
-            parts += [f"<details><summary>{task.replace('_', ' ')}: digit by digit, last lines that it printed</summary>",
+            parts += [f"<details><summary>{task.replace('_', ' ')}: details, last lines that it printed</summary>",
                       show_table(["truth", *range(10)], confusion, "Rows: the truth. Columns: the answer."),
                       f"<pre>{escape(chr(10).join(result['errors']))}</pre></details>"]
         parts.append("</section>")
+    limits = [["–" if cell in (float("-inf"), float("inf")) else cell for cell in row] for row in points]
     links = (f"<li><a href=#s{place}>{escape(row[0])}</a></li>" for place, (row, *_) in enumerate(ranking))
     style = Path(common.page.__file__).with_name("page.css").read_text(encoding="utf-8")
     return ("<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
             f"<link rel=icon href='data:,'><title>Grades</title><style>{style}</style></head><body><h1>Grades</h1>"
             + show_table(header, [row for row, *_ in ranking], LEGEND) + "<details><summary>What gives points</summary>"
-            + show_table(["column of grades.csv", "at least", "at most", "points"], points, "")
+            + show_table(["column of grades.csv", "at least", "at most", "points"], limits, "")
             + f"</details><nav aria-label=Submissions><ol>{''.join(links)}</ol></nav>{chr(10).join(parts)}</body></html>\n")
