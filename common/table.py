@@ -54,7 +54,7 @@ def parse_csv(content, path, header, limit=None, lenient=False):
             rows.append((number, row))
             if len(rows) == limit:
                 break
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise UserError(f"cannot read {path}: {error}") from None
     if not rows:
         raise UserError(f"{path} lists no images")
@@ -62,11 +62,14 @@ def parse_csv(content, path, header, limit=None, lenient=False):
 
 
 def _decode(content, path, errors):
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16")
-    if b"\0" in content:
-        raise UserError(f"{path} holds zero bytes, so it is no csv in UTF-8; save it as that")
-    return content.decode("utf-8-sig", errors)
+    try:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return content.decode("utf-16")
+        if b"\0" not in content:       # as UTF-16 without a mark has, and spreadsheets' own formats
+            return content.decode("utf-8-sig", errors)
+    except UnicodeDecodeError:
+        pass
+    raise UserError(f"cannot read {path}: it is not a text file in UTF-8; save it as csv in UTF-8")
 
 
 def number(text):

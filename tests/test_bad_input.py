@@ -332,7 +332,7 @@ CASES = [
     (ADAPT, {USPS: "image_name,label,label\n00001.png,1,2\n"}, 1, "the header names label twice"),
     (ADAPT, {USPS: f"sep=;\r\nimage_name;label\r\n{ROWS.replace(',', ';')}"}, 0, "done in"),
     (ADAPT, {USPS: f"image_name,label\n{ROWS}".replace(",", "\t").encode("utf-16")}, 0, "done in"),
-    (ADAPT, {USPS: f"image_name,label\n{ROWS}".encode("utf-16-le")}, 1, f"{USPS} holds zero bytes, so it is no csv in UTF-8"),
+    (ADAPT, {USPS: f"image_name,label\n{ROWS}".encode("utf-16-le")}, 1, f"{USPS}: it is not a text file in UTF-8"),
     # data in the course layout: the images
     (ADAPT, {"data/digits/usps/train": None}, 1, "cannot read data/digits/usps/train: No such file"),
     (ADAPT, {"data/digits/usps/train": None, "./data/digits/usps/train": "a file"}, 1, "Not a directory"),
@@ -376,8 +376,8 @@ CASES = [
     (EVAL, TRUTH | {"pred.csv": "image_name, label\na.png, 1\nb.png, 2\n"}, 0, "Accuracy: 2/2"),
     (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\nb.png,2\n".encode("utf-16")}, 0, "Accuracy: 2/2"),
     (EVAL, TRUTH | {"pred.csv": "image_name;label\na.png;1\nb.png;2\n".encode("utf-16")[:-1]}, 1, "cannot read pred.csv"),
-    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\n".encode("utf-16-be")}, 1, "pred.csv holds zero bytes"),
-    (EVAL, TRUTH | {"pred.csv": b"PK\3\4\0\0 a spreadsheet"}, 1, "pred.csv holds zero bytes, so it is no csv in UTF-8"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\n".encode("utf-16-be")}, 1, "pred.csv: it is not a text file"),
+    (EVAL, TRUTH | {"pred.csv": b"PK\3\4\0\0 a spreadsheet"}, 1, "cannot read pred.csv: it is not a text file in UTF-8"),
     # metrics of faces
     (("hw_faces.py",), {}, 2, "required: IMAGE_DIR|WEIGHTS.pt"),
     (("hw_faces.py", "nowhere", "--data", "data"), {}, 1, "the weights nowhere do not exist"),
