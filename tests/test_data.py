@@ -3,6 +3,7 @@ import hashlib
 import resource
 import shutil
 import struct
+import zipfile
 import zlib
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from common import data
+from common.archive import Archive
 from common.cli import UserError
 from common.data import ATTRIBUTES, StreamedImages, list_images, load_digits, load_faces, on_device, read_image
 
@@ -204,6 +206,15 @@ COLOURS = (b"PLTE", bytes([9, 9, 9, 100, 100, 100]))
 def test_what_is_transparent_shows_white(tmp_path, depth, kind, row, chunks, left, right):
     (tmp_path / "1.png").write_bytes(png(depth, kind, [row, row], *chunks))
     assert read_image(tmp_path / "1.png", 2).tolist() == 2 * [[3 * [left], 3 * [right]]]
+
+
+def test_an_archive_shows_its_images_alike(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("1.png", png(16, GRAY, 2 * [two_bytes(257 * 40, 257 * 41)], (b"tRNS", two_bytes(257 * 40))))
+        archive.writestr("2.png", png(16, GRAY, 2 * [two_bytes(257 * 40, 257 * 41)]))
+    with Archive(tmp_path / "a.zip") as archive:
+        assert np.asarray(archive.image("1.png")).tolist() == 2 * [[3 * [255], 3 * [41]]]
+        assert np.asarray(archive.image("2.png")).tolist() == 2 * [[40, 41]], "and gray ones stay gray"
 
 
 @pytest.mark.parametrize("alpha, expected", [(0, [30, 20, 10]), (128, [142, 137, 132]), (255, [30, 20, 10])])
