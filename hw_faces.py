@@ -11,7 +11,7 @@ import p1_vae.inference
 import p2_dcgan.inference
 from common.augment import to_bytes
 from common.cli import CommandParser, UserError, run_command, say
-from common.data import FACE_SIZE, SPLITS, list_images, load_faces, read_images
+from common.data import FACE_SIZE, SPLITS, left_out, list_images, load_faces, read_images
 from common.metrics import COLUMNS, as_row, measure, spread
 from common.runs import format_table
 from common.training import load_weights
@@ -22,10 +22,12 @@ SAMPLERS = {"p1_vae": p1_vae.inference.sample_weights, "p2_dcgan": p2_dcgan.infe
 def read_faces(path, samples):
     """uint8 [N, 3, 64, 64]: the images of the folder `path`, or that many `samples` from the weights `path`."""
     if path.is_dir():
-        images = read_images(spread(list_images(path)), FACE_SIZE)
-        if len(images) < 2:
-            raise UserError(f"{path} holds one image; the metrics need at least 2")
-        return images
+        paths = list_images(path)
+        if len(paths) < 2:
+            raise UserError(f"{path} holds one image{left_out(path)}; the metrics need at least 2")
+        if rest := left_out(path):
+            say(f"{path}: {len(paths)} images{rest}")
+        return read_images(spread(paths), FACE_SIZE)
     problem = load_weights(path, "problem")["problem"]
     if problem not in SAMPLERS:
         raise UserError(f"{path} holds weights of {problem}, which makes no faces; give those of {' or '.join(SAMPLERS)}")

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from common.cli import CommandParser, UsageError, UserError, lock, one_line, progress, run_command, say, written_whole
-from common.data import write_csv
 from common.grid import save_grid
+from common.table import write_csv
 from common.training import number, read_json, write_json
 from common.watch import remove
 from grading.exam import TARGETS, Exam

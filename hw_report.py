@@ -18,9 +18,18 @@ from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_q
 from common.data import datasets_of, digest, digests, has_dataset, is_sample_data
 from common.jobs import Job, python, run_jobs
 from common.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
-from common.report import assemble
+from common.report import assemble, check_out
 from common.sample_data import make_sample_data
-from common.training import PRESETS, add_settings, full_settings, number, read_json, write_json
+from common.training import (
+    PRESETS,
+    add_settings,
+    check_folder,
+    full_settings,
+    number,
+    read_json,
+    read_metrics,
+    write_json,
+)
 
 TABLES = {problem: importlib.import_module(f"{package}.train").SETTINGS for problem, package in PACKAGES.items()}
 digest_once = functools.cache(digest)           # most runs share their data
@@ -39,16 +48,16 @@ class Training(NamedTuple):
     settings: dict
 
     def state(self):
-        """How far it is: (epochs done, whether it is finished). Raises UserError if the folder holds another run."""
+        """How far it is: (epochs done, whether it is finished). Raises UserError if the folder holds another run, or
+        files that are no run's."""
         config = self.folder / "config.json"
+        check_folder(self.folder)
         if not config.is_file():
             return 0, False
-        if wrong := differences(read_json(config, "settings"), self.settings, digests(self.settings, digest_once)):
+        if wrong := differences(read_json(config, settings=dict), self.settings, digests(self.settings, digest_once)):
             raise UserError(f"{self.folder} holds a run with {'; '.join(wrong)}; give other --runs, or --again to move it "
                             "aside and train anew")
-        metrics, summary = self.folder / "metrics.csv", self.folder / "summary.json"
-        epochs = len(metrics.read_text(encoding="utf-8").splitlines()) - 1 if metrics.is_file() else 0
-        return max(0, epochs), summary.is_file()
+        return len(read_metrics(self.folder)), (self.folder / "summary.json").is_file()
 
 
 def read_arguments():
@@ -220,6 +229,7 @@ def words_of(settings):
 
 def main():
     args, given = read_arguments()
+    check_out(args.out)
     if args.data is None and not Path("hw3_data").is_dir():
         args.data, args.preset = Path("sample_data"), args.preset or "sample"
         if not args.dry_run or is_sample_data(args.data):

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from common.cli import UserError
-from common.data import IMAGE_FORMATS
+from common.data import IMAGE_FORMATS, as_shown
 
 # no file of our datasets comes near these, so what is larger is a trap
 ENTRY_LIMIT = 64_000_000        # bytes of one entry, unpacked
@@ -90,13 +90,14 @@ class Archive:
             raise UserError(f"{name} in {self.path} is not a text file") from None
 
     def image(self, name):
-        """The PIL image in one file, decoded, of mode L (gray) or RGB."""
+        """What a viewer shows of the image in one file: a PIL image of mode L (gray) or RGB."""
         content = io.BytesIO(self.read(name))
         try:
             with Image.open(content, formats=IMAGE_FORMATS) as image:
                 if image.width * image.height > PIXEL_LIMIT:
                     raise UserError(f"{name} in {self.path} has {image.width}x{image.height} pixels, too many for our "
                                     "datasets")
+                image = as_shown(image)
                 return image.convert("L" if image.mode == "L" else "RGB")
         except UserError:
             raise

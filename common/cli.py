@@ -2,6 +2,7 @@
 import argparse
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common import requirements
+from common.errors import UsageError, UserError, one_line
 
 try:
     import fcntl
@@ -33,16 +35,6 @@ def join(group):
 def is_quiet():
     """Whether this process prints nothing but errors."""
     return _quiet or (_group is not None and _group.rank > 0)
-
-
-class UserError(Exception):
-    """Something the user can mend. The message is one sentence: what is wrong, where, and what to do."""
-    exit_code = 1
-
-
-class UsageError(UserError):
-    """The command line cannot be meant so: flags that are missing or contradict each other."""
-    exit_code = 2
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -141,11 +133,6 @@ def _exit(code):
     sys.exit(code)
 
 
-def one_line(text):
-    """`text` with its line breaks and control characters, which names of files may hold, as escapes like \\n."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def lock(path, message):
     """Lock the file `path`, made if it is missing, until the returned file is closed or this process ends, however it ends.
 
@@ -201,6 +188,16 @@ def duration(seconds):
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def visible(folder):
+    """The names of what is in a folder, hidden things aside, in order; none where the folder is missing."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+
+
+def some_of(names):
+    """The first three names as a person lists them, and … for any others."""
+    return ", ".join([*names[:3], *["…"] * (len(names) > 3)])
+
+
 PART = ".part-"      # how the names of unfinished files begin
 
 
@@ -231,6 +228,24 @@ def written_whole(path):
         raise UserError(f"cannot write {path}: {error.strerror or error}; make room, or write elsewhere") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_editable(path, text, comment):
+    """Write a text that its user may go on with, whole or not at all; one that was edited since, or is not ours, stays.
+
+    `comment` says how the text's language writes a comment, as "% {}": the first line of the file will be one, with a digest of
+    the others. Raises UserError as `written_whole` does.
+    """
+    digest = lambda text: hashlib.sha256(text.encode()).hexdigest()[:16]
+    stamp = lambda text: comment.format(f"hw_report.sh {digest(text)}: replaced by the next one, unless it is edited") + "\n"
+    if path.is_file():
+        first, _, rest = path.read_bytes().decode(errors="replace").partition("\n")
+        if f"{first}\n" != stamp(rest):
+            print(one_line(f"warning: {path} was edited, or is not of this program, so it stays as it is; rename it to have it "
+                           "written anew"), file=sys.stderr)
+            return
+    with written_whole(path) as part:
+        part.write_bytes((stamp(text) + text).encode())
 
 
 @contextlib.contextmanager

@@ -5,28 +5,28 @@
     ROOT/digits/{usps,mnistm,svhn}/{train,test}/*.png  28x28, gray or RGB
     ROOT/digits/{usps,mnistm,svhn}/{train,test}.csv    image_name,label
 
-A split is decoded once. The tensor is kept in ROOT/.cache under a name made from the csv's content and each image's
-name, size and time, so that a changed file is noticed; where ROOT cannot be written to, every start decodes anew.
+A split is decoded once. The tensor is kept in ROOT/.cache under a name made from the way of decoding, the csv's content and
+each image's name, size and time, so that a change is noticed; where ROOT cannot be written to, every start decodes anew.
 It is a memory map of the cache, of which only the images in use need memory: a split may be larger than that of the
 computer, and (`on_device`) than that of the GPU.
 """
-import csv
 import hashlib
 import itertools
 import math
 import os
 import stat
 import warnings
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
-from common.cli import UserError, in_threads, progress, written_whole
+from common.cli import UserError, in_threads, one_line, progress, written_whole
+from common.table import LABELS, digits_of, number, parse_csv
 
 DOMAINS = ("usps", "mnistm", "svhn")
 SPLITS = ("train", "test")
@@ -37,11 +37,20 @@ FACE_SIZE = 64
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 IMAGE_FORMATS = ("PNG", "JPEG", "BMP")      # no others, whatever a file's name says: some would start other programs
 SAMPLE_MARK = "SAMPLE_DATA.txt"        # common/sample_data.py leaves this file in the folder it writes
+DECODING = b"2"         # part of the caches' names; to be changed wherever the pixels of some image change
+ORIENTATION = 0x112     # of EXIF: how a picture is turned for showing
+TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+         8: Image.Transpose.ROTATE_90}
 RESIDENT_SHARE = 0.5    # of a GPU's free memory, up to which a split's images may be held there; training needs the rest
 
 
+# what Pillow finds odd about an image that it reads all the same is nothing to tell a user
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # Pillow warns of an image of more than 89 million pixels and refuses one of twice as many; here both are refused
 warnings.simplefilter("error", Image.DecompressionBombWarning)
+# texts in a png, such as the settings of the program that drew it, may be longer than Pillow's 1 MB
+PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 2**26, 2**28        # bytes
 
 
 class Digits(NamedTuple):
@@ -72,16 +81,9 @@ def load_digits(root, domain, split, limit=None):
     Returns Digits; gray images become RGB. Raises UserError where a file is missing, unreadable or inconsistent.
     """
     csv_path = Path(root) / "digits" / domain / f"{split}.csv"
-    rows = _read_csv(csv_path, ("image_name", "label"), limit)
-    labels = []
-    for number, (name, label) in rows:
-        value = _number(label)
-        if value not in range(10):
-            raise UserError(f"{csv_path}, line {number}: the label of {name} is {label!r}; expected 0 to 9")
-        labels.append(int(value))
-    names = [name for _, (name, _) in rows]
+    names, labels = zip(*digits_of(_read_csv(csv_path, LABELS, limit), csv_path))
     images = _load_images(root, csv_path, names, DIGIT_SIZE, f"digits-{domain}-{split}", limit)
-    return Digits(images, torch.tensor(labels), names)
+    return Digits(images, torch.tensor(labels), list(names))
 
 
 def load_faces(root, split, limit=None):
@@ -89,11 +91,11 @@ def load_faces(root, split, limit=None):
     csv_path = Path(root) / "face" / f"{split}.csv"
     rows = _read_csv(csv_path, ("image_name", *ATTRIBUTES), limit)
     attributes = []
-    for number, (name, *fields) in rows:
-        values = [_number(field) for field in fields]
+    for line, (name, *fields) in rows:
+        values = [number(field) for field in fields]
         if not set(values) <= {0, 1}:
             wrong = next(a for a, v in zip(ATTRIBUTES, values) if v not in (0, 1))
-            raise UserError(f"{csv_path}, line {number}: {wrong} of {name} is neither 0.0 nor 1.0")
+            raise UserError(f"{csv_path}, line {line}: {wrong} of {name} is neither 0.0 nor 1.0")
         attributes.append(values)
     names = [name for _, (name, *_) in rows]
     images = _load_images(root, csv_path, names, FACE_SIZE, f"face-{split}", limit)
@@ -166,15 +168,26 @@ def is_sample_data(root):
 def list_images(folder):
     """The image files of a folder (png, jpg, jpeg, bmp in any case), sorted by name, hidden ones left out.
 
-    Returns a list of Path. Raises UserError if the folder is missing or holds no image, or for a link to nowhere.
+    Returns a list of Path. Raises UserError if the folder is missing or holds no image, or for a link to nowhere. What is
+    there besides, `left_out` says.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder that holds the images")
     names = sorted(name for name in _files(folder) if _is_image_name(name))
     if not names:
-        raise UserError(f"{folder} holds no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}")
+        raise UserError(f"{folder} holds no image; expected files that end in {', '.join(IMAGE_SUFFIXES)}{left_out(folder)}")
     return [folder / name for name in names]
+
+
+def left_out(folder):
+    """The end of a sentence on the files of a folder that `list_images` leaves out, hidden ones aside; empty if none is."""
+    kinds = Counter(Path(name).suffix.lower() or "without a suffix" for name in sorted(_files(folder))
+                    if not _is_image_name(name) and not name.startswith("."))
+    shown = [f"{count} {kind}" for kind, count in kinds.most_common(5)] + ["…"] * (len(kinds) > 5)
+    count = kinds.total()
+    return one_line(f"; left out {count} file{'s that are' if count > 1 else ' that is'} no png, jpg or bmp: {', '.join(shown)}"
+                    ) if kinds else ""
 
 
 def _files(folder):
@@ -190,23 +203,58 @@ def _is_image_name(name):
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
+def as_shown(image):
+    """What a viewer shows of a PIL image that was just opened: upright by its EXIF data, and on white where it is transparent.
+
+    Returns a PIL image of 8 bits a channel and without alpha; where there is nothing to turn or to see through, of the same
+    mode and pixels, but 16-bit gray, which is scaled to 8 bits. Raises what Pillow does for a damaged file.
+    """
+    kind = image.format, image.tile[0][3] if image.tile else None       # Pillow forgets both as it goes on
+    image.load()
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION))
+    except Exception:       # damaged EXIF data can fail anywhere in its parser; viewers pass over it
+        turn = None
+    clear = image.info.pop("transparency", None)        # a colour, or what a palette's have for alpha
+    if isinstance(clear, str):      # a text of that name in the file
+        clear = None
+    if image.mode.startswith("I"):
+        # 16-bit gray; PIL's own conversion would clip at 255 instead of scaling
+        pixels = np.asarray(image)
+        image = Image.fromarray((pixels.clip(0, 65535) / 257).round().astype(np.uint8))
+        if clear is not None:
+            image.putalpha(Image.fromarray(np.where(pixels == clear, 0, 255).astype(np.uint8)))
+    elif clear is not None:
+        # Pillow scales a png's pixels to 8 bits, but not this colour
+        if kind[1] in ("L;2", "L;4"):
+            clear *= {"L;2": 85, "L;4": 17}[kind[1]]
+        elif kind[1] == "RGB;16B":
+            clear = tuple(value >> 8 for value in clear)
+        image.info["transparency"] = clear
+        image = image.convert("RGBA")
+    if image.mode in ("LA", "RGBA"):
+        image = image.convert("RGBA")
+        alpha, picture = image.getchannel("A"), Image.new("RGB", image.size, "white")
+        # programs that write bmp files with room for alpha often leave it 0 everywhere, which viewers know
+        unused = kind[0] == "BMP" and not alpha.getbbox()
+        picture.paste(image, mask=None if unused else alpha)
+        image = picture
+    return image if turn is None else image.transpose(turn)
+
+
 def read_image(path, size, resize=True):
     """Decode one image of any mode and size.
 
-    Returns uint8 [size, size, 3]: gray, palette and CMYK images become RGB, 16-bit ones are scaled to 8 bits, an alpha
-    channel is dropped, of an animation the first picture counts, other sizes are resized bilinearly; where `size` is None,
-    the image has its own, uint8 [H, W, 3]. Raises UserError if the file is no readable png, jpg or bmp image, has more than 89
-    million pixels or, without `resize`, another size.
+    Returns uint8 [size, size, 3], what a viewer shows (`as_shown`): gray, palette and CMYK images become RGB, of an
+    animation the first picture counts, other sizes are resized bilinearly; where `size` is None, the image has its own,
+    uint8 [H, W, 3]. Raises UserError if the file is no readable png, jpg or bmp image, has more than 89 million pixels or,
+    without `resize`, another size.
     """
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as image:
             if not resize and image.size != (size, size):
                 raise UserError(f"{path} has {image.width}x{image.height} pixels; expected {size}x{size}")
-            image.info.pop("transparency", None)        # Pillow warns where it cannot keep a palette's
-            if image.mode.startswith("I"):
-                # 16-bit gray; PIL's own conversion would clip at 255 instead of scaling
-                image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-            image = image.convert("RGB")
+            image = as_shown(image).convert("RGB")
             if size is not None and image.size != (size, size):
                 image = image.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(image)
@@ -249,53 +297,9 @@ def stream_images(paths, size, description, resize=True, block=128):
             raise
 
 
-def parse_csv(file, path, header, limit=None):
-    """Read the csv of a split from an open text file; `path` is what messages call it.
-
-    Returns [(line number, fields in the order of `header`)], where the first field is the name of an image; `limit`
-    takes the first N rows only. Raises UserError where columns, fields or rows are missing, or a name is listed twice
-    or is no plain file name.
-    """
-    try:
-        reader = csv.reader(file)
-        found = next(reader, [])
-        if missing := [name for name in header if name not in found]:
-            raise UserError(f"{path}: the header lacks {', '.join(missing)}; expected {','.join(header)}")
-        columns = [found.index(name) for name in header]
-        rows, seen = [], set()
-        for fields in reader:
-            if not fields:
-                continue
-            if len(fields) != len(found):
-                raise UserError(f"{path}, line {reader.line_num}: {len(fields)} fields; expected {len(found)}")
-            row = tuple(fields[column] for column in columns)
-            if row[0] in seen:
-                raise UserError(f"{path}, line {reader.line_num}: {row[0]} is listed twice; remove one row")
-            if row[0] in ("", ".", "..") or Path(row[0]).name != row[0]:
-                raise UserError(f"{path}, line {reader.line_num}: {row[0]!r} is not a plain file name")
-            seen.add(row[0])
-            rows.append((reader.line_num, row))
-            if len(rows) == limit:
-                break
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
-    if not rows:
-        raise UserError(f"{path} lists no images")
-    return rows
-
-
-def write_csv(path, header, rows):
-    """Write a csv of texts and numbers, its first column names of images, which may hold bytes that no encoding knows."""
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
 def _read_csv(path, header, limit):
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return parse_csv(file, path, header, limit)
+        return parse_csv(path.read_bytes(), path, header, limit)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; download the dataset (bash hw_download.sh) or give its folder with "
                         "--data") from None
@@ -303,18 +307,11 @@ def _read_csv(path, header, limit):
         raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _load_images(root, csv_path, names, size, kind, limit):
     """The named images of the split beside `csv_path`, from the cache where it is fresh: uint8 [N, 3, size, size]."""
     folder = csv_path.with_suffix("")
     files = _files(folder)
-    digest = hashlib.sha256(csv_path.read_bytes())
+    digest = hashlib.sha256(DECODING + csv_path.read_bytes())
     for name in names:
         if name not in files:
             raise UserError(f"{folder / name} is no file, but {csv_path} lists it")

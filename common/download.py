@@ -18,7 +18,6 @@ import errno
 import gzip
 import hashlib
 import http.client
-import io
 import math
 import os
 import re
@@ -47,9 +46,9 @@ from common.data import (
     SPLITS,
     is_sample_data,
     list_images,
-    parse_csv,
     put_on_photograph,
 )
+from common.table import parse_csv
 
 ATTEMPTS = 5                # connections for one file and address; each goes on where the last one broke off
 RETRY_SECONDS = 2
@@ -176,8 +175,7 @@ def count_images(folder):
     for split in SPLITS:
         table = folder / f"{split}.csv"
         try:
-            with open(table, newline="", encoding="utf-8-sig") as file:
-                rows = len(parse_csv(file, table, ("image_name",)))
+            rows = len(parse_csv(table.read_bytes(), table, ("image_name",)))
         except OSError as error:
             raise UserError(f"cannot read {table}: {error.strerror}") from None
         counts[split] = len(list_images(folder / split))
@@ -393,7 +391,7 @@ def copy_course_split(archive, top, split, folder):
     allowed = r"[01](\.0)?" if is_face else r"[0-9](\.0)?"
     table = f"{top / split}.csv in {archive.path}"
     rows = []
-    for line, (name, *fields) in parse_csv(io.StringIO(archive.text(f"{top / split}.csv")), table, ("image_name", *columns)):
+    for line, (name, *fields) in parse_csv(archive.read(f"{top / split}.csv"), table, ("image_name", *columns)):
         if not name.endswith(".png"):
             raise UserError(f"{table}, line {line}: {name!r} is not the name of a png file")
         if not all(re.fullmatch(allowed, field) for field in fields):

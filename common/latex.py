@@ -6,7 +6,7 @@
 import itertools
 import re
 
-from common.cli import written_whole
+from common.cli import write_editable
 
 # what TeX reads as a command, and signs that no 8-bit font has
 SIGNS = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
@@ -34,16 +34,11 @@ def to_latex(text):
 
 
 def write_latex(out, sections):
-    """Write OUT/report.tex and OUT/tex/. `sections`: {name: content of OUT/sections/name.json}."""
+    """Write OUT/report.tex and OUT/tex/; files that were edited stay. `sections`: {name: content of OUT/sections/name.json}."""
     (out / "tex").mkdir(exist_ok=True)
     for name, section in sections.items():
-        _write(out / "tex" / f"{name}.tex", "\n\n".join(_section(section)) + "\n")
-    _write(out / "report.tex", DOCUMENT % "\n".join(f"\\input{{tex/{name}}}" for name in sections))
-
-
-def _write(path, text):
-    with written_whole(path) as part:
-        part.write_text(text, encoding="utf-8")
+        write_editable(out / "tex" / f"{name}.tex", "\n\n".join(_section(section)) + "\n", "% {}")
+    write_editable(out / "report.tex", DOCUMENT % "\n".join(f"\\input{{tex/{name}}}" for name in sections), "% {}")
 
 
 def _section(section):

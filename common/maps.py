@@ -30,6 +30,10 @@ def add_maps(section, run, prepare, encoders):
         classes += digits.labels[chosen].tolist()
         domains += [number] * len(chosen)
     points, images = embed(torch.cat(features)), torch.cat(images)
+    if points is None:
+        section.text(f"{names['source']} → {names['target']}: no map, for no two of the test images ({len(domains)}) have "
+                     "different features.")
+        return
     labels = [f"{names[('source', 'target')[domain]]}, {digit}" for digit, domain in zip(classes, domains)]
     pair, file = f"{names['source']} → {names['target']}", f"{settings['source']}-{settings['target']}"
     for kind, title, what, panel in (

@@ -23,21 +23,36 @@ def spread(items):
 
 
 def measure(images, reference):
-    """All metrics of a set of images, held against `reference`, real ones; both uint8 [N, 3, 64, 64], at least 2 each.
+    """All metrics of a set of images, held against `reference`, real ones; both uint8 [N, 3, 64, 64].
 
-    Returns a dict of plain values, from which `as_row` makes a row of a table; "fid" is None where it cannot be measured.
+    Returns a dict of plain values, from which `as_row` makes a row of a table; what cannot be measured, as distances of fewer
+    than 2 images, is None.
     """
-    weights = find_inception()
+    distance = sliced_wasserstein(images, reference)
+    weights = distance and find_inception()
     return {"images": len(images), "sharpness": sharpness(images / 255), "diversity": pairwise_diversity(images / 255),
-            "swd": sliced_wasserstein(images, reference),
-            "fid": weights and frechet_inception_distance(images, reference, weights)}
+            "swd": distance, "fid": weights and frechet_inception_distance(images, reference, weights)}
 
 
 def as_row(measured):
     """What `measure` returned as texts, one for each of COLUMNS."""
-    swd = ["{:.1f} ± {:.1f}".format(*interval) for interval in measured["swd"].values()]
-    return [str(measured["images"]), f"{measured['sharpness']:.4f}", f"{measured['diversity']:.4f}", *swd,
-            "–" if measured["fid"] is None else f"{measured['fid']:.1f}"]
+    swd = map(show_interval, measured["swd"].values()) if measured["swd"] else ["–"] * (len(LEVELS) + 1)
+    show = lambda value, digits: "–" if value is None else f"{value:.{digits}f}"
+    return [str(measured["images"]), show(measured["sharpness"], 4), show(measured["diversity"], 4), *swd,
+            show(measured["fid"], 1)]
+
+
+def show_interval(interval):
+    """A (mean, half the width) of `sliced_wasserstein` as a text."""
+    return "{:.1f} ± {:.1f}".format(*interval)
+
+
+def too_few(images, reference):
+    """A sentence for a section's reader on why it has no distances, if one of the sets of faces is too small; else empty."""
+    if min(len(images), len(reference)) > 1:
+        return ""
+    return ("Distances between faces are left out: they need two test faces and two training faces at least, and there "
+            f"are {len(images)} and {len(reference)}.")
 
 
 def sharpness(images):
@@ -53,8 +68,10 @@ def sharpness(images):
 def pairwise_diversity(images):
     """Mean over all pairs of different images of their root mean squared pixel difference; 0 if all are alike.
 
-    `images` float [N, 3, H, W] in [0, 1], N at least 2. Returns a float, in gray levels of [0, 1].
+    `images` float [N, 3, H, W] in [0, 1]. Returns a float, in gray levels of [0, 1]; None for fewer than 2 images.
     """
+    if len(images) < 2:
+        return None
     return (torch.pdist(images.flatten(start_dim=1)) / images[0].numel() ** 0.5).mean().item()
 
 
@@ -77,11 +94,14 @@ def sliced_wasserstein(images, reference, seed=0):
 
     It is computed ten times, each time from a random half of the images (and as many of the reference), other patches and
     other directions. The spread over random halves is that of the whole set's own estimate (Shao & Wu 1989, the jackknife
-    that deletes half), whence the intervals. Args: `images` and `reference` uint8 [N, 3, 64, 64], at least 2, N may differ.
-    Returns {"64": (mean, half the width of the 95 % interval), "32": …, "16": …, "mean": … of the three levels}.
+    that deletes half), whence the intervals. Args: `images` and `reference` uint8 [N, 3, 64, 64], N may differ.
+    Returns {"64": (mean, half the width of the 95 % interval), "32": …, "16": …, "mean": … of the three levels}; None if
+    either set has fewer than 2 images.
     """
     random = torch.Generator().manual_seed(seed)
     count = min(len(images), len(reference)) // 2
+    if not count:
+        return None
     estimates = []
     for _ in progress(range(REPEATS), "sliced Wasserstein", "repeat"):
         pyramids = [laplacian_pyramid(to_float(whole[torch.randperm(len(whole), generator=random)[:count]]))

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from common.cli import UserError, duration
+from common.training import finite
 from common.uda import NAMES, PAIRS, reported
 
 TITLE = "Generative models and unsupervised domain adaptation"
@@ -58,7 +59,7 @@ def make_page(out, sections, notes=()):
 
 
 def _json(content):
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(finite(content), ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _about(section):

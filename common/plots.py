@@ -153,8 +153,13 @@ def draw_image_panels(path, panels):
 
 
 def embed(features, seed=0):
-    """t-SNE (van der Maaten & Hinton 2008) of features [N, D] -> float32 [N, 2]; the same for the same seed."""
+    """t-SNE (van der Maaten & Hinton 2008) of features [N, D] -> float32 [N, 2]; the same for the same seed.
+
+    None where there is nothing to map: one point, or points that are all at one place, which would crash scikit-learn.
+    """
     features = np.asarray(features, dtype=np.float32)
+    if not features.var(axis=0).sum() > 0:
+        return None
     return TSNE(init="pca", perplexity=min(30, (len(features) - 1) / 3), random_state=seed).fit_transform(features)
 
 

@@ -7,7 +7,6 @@
     OUT/index.html              one self-contained page, images inlined       } python3 -m common.report OUT
     OUT/report.tex, OUT/tex/    tables and figures for LaTeX, with --tex      }
 """
-import csv
 import statistics
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from common.augment import resize
-from common.cli import CommandParser, UserError, run_command, say, written_whole
+from common.cli import CommandParser, UserError, run_command, say, some_of, visible, written_whole
 from common.latex import write_latex
 from common.page import make_page
 from common.plan import RUNS, differences
-from common.training import YES_NO, read_json, write_json
+from common.training import YES_NO, read_json, read_metrics, write_json
 from common.uda import NAMES
 
 SPRITE_SIZE = 32        # pixels a side, at most, of the images behind the points of a map
@@ -32,6 +31,7 @@ class Section:
     def __init__(self, out, name, title):
         self.out, self.name, self.title = Path(out), name, title
         self.blocks, self.headlines, self.results, self.runs = [], [], {}, []
+        check_out(self.out)
         try:
             for folder in ("figures", "sections"):
                 (self.out / folder).mkdir(parents=True, exist_ok=True)
@@ -101,6 +101,13 @@ class Section:
         say(f"{self.title}: drawn into {self.out / 'figures'}; the page: python3 -m common.report {self.out}")
 
 
+def check_out(out):
+    """Raise UserError if the folder `out`, which may be missing, holds other things than a report, or the beginnings of one."""
+    names = visible(out)
+    if not {"sections", "figures", "left_out.json"}.issuperset(names) and not any((out / "sections").glob("p?_*.json")):
+        raise UserError(f"{out} holds no report of ours but other files ({some_of(names)}); give another --out")
+
+
 class FinishedRun:
     """What a finished run left: `config`, `summary`, `rows` (of metrics.csv) and `folder`.
 
@@ -109,10 +116,9 @@ class FinishedRun:
 
     def __init__(self, folder):
         self.folder = folder
-        self.config = read_json(folder / "config.json", "settings", "sample_data", "hardware", "versions", "git_revision")
+        self.config = read_json(folder / "config.json", "sample_data", "hardware", "versions", "git_revision", settings=dict)
         self.summary = read_json(folder / "summary.json", "train_seconds")
-        with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-            self.rows = list(csv.DictReader(file))
+        self.rows = read_metrics(folder)
         self.seeds = [self]
 
     def mean(self, name):
@@ -142,7 +148,7 @@ def find_runs(folder, problem, like=None):
     twice.
     """
     found, data = {}, {}
-    base = read_json(like, "settings")["settings"] if like else None
+    base = read_json(like, settings=dict)["settings"] if like else None
     for planned in (run for run in RUNS if run.problem == problem):
         for path in (folder / planned.folder, *sorted(folder.glob(f"{planned.folder}_seed*"))):
             if not (path / "summary.json").is_file():
@@ -151,7 +157,7 @@ def find_runs(folder, problem, like=None):
             base = base or run.settings
             run.settings["data"] = base["data"]         # the same by content, wherever it lay then
             theirs = run.config.get("data_digests", {})
-            wrong = differences(run.config, base | planned.defining | {"seed": run.settings["seed"]},
+            wrong = differences(run.config, base | planned.defining | {"seed": run.settings.get("seed")},
                                 {split: digest for split, digest in data.items() if split in theirs})
             first = found.setdefault(planned.selector, run) if not wrong else None
             if first and first is not run:
@@ -204,6 +210,11 @@ def missing_digits(runs):
 def percent(share):
     """A share of 1 as a text in percent, None (shown as a dash) for None."""
     return None if share is None else f"{100 * share:.2f}"
+
+
+def percent_of(value, whole):
+    """How much a number is of another, as a text in whole percent."""
+    return f"{100 * value / whole:.0f} %" if whole else "– %"
 
 
 # ---- the page and the LaTeX ------------------------------------------------------------------------------------------

@@ -11,8 +11,10 @@ import itertools
 import shlex
 import statistics
 from pathlib import Path
+from typing import NamedTuple
 
-from common.cli import CommandParser, UserError, run_command, say, written_whole
+from common.cli import CommandParser, UserError, one_line, run_command, say, written_whole
+from common.table import read_labels
 from common.training import read_json
 
 METRICS = ("target_accuracy", "test_mse", "diversity")      # the first that a summary has is the run's test metric
@@ -24,7 +26,7 @@ COLUMNS = ("command", "metric", "seeds", "mean", "standard_deviation", "agreemen
 
 def command_of(config):
     """The training command of a run's config.json without what only says where, on what device and with what seed."""
-    words = iter(config["command"])
+    words = map(str, config["command"])
     kept = []
     for word in words:
         values = PLACE_FLAGS.get(word)
@@ -35,42 +37,54 @@ def command_of(config):
     return shlex.join(kept)
 
 
-def agreement(folders):
-    """How often two runs give a target's training image the same digit: the mean share over all pairs of run folders.
+class Finished(NamedTuple):
+    """What the table takes from the folder of a finished run."""
+    config: dict
+    summary: dict
+    metric: str         # the run's test metric
+    labels: dict        # of the target's training images, by name; empty where the run has none
 
-    None where there are no two files target_train.csv.
-    """
-    labels = []
-    for path in (folder / "target_train.csv" for folder in folders):
-        if path.is_file():
-            with open(path, newline="", encoding="utf-8") as file:
-                labels.append([row["label"] for row in csv.DictReader(file)])
-    shares = [statistics.mean(a == b for a, b in zip(one, other)) for one, other in itertools.combinations(labels, 2)]
-    return statistics.mean(shares) if shares else None
+    @classmethod
+    def read(cls, folder):
+        """Raises UserError if the folder holds no finished run of ours."""
+        config = read_json(folder / "config.json", "git_revision", command=list, hardware=str)
+        summary = read_json(folder / "summary.json", train_images=int, epochs=int, train_seconds=(int, float))
+        labels = folder / "target_train.csv"
+        return cls(config, summary, metric_of(summary), read_labels(labels) if labels.is_file() else {})
 
 
 def metric_of(summary):
-    """The name of a run's test metric, from the content of its summary.json."""
-    return next(name for name in METRICS if name in summary)
+    """The name of a run's test metric, from the content of its summary.json. Raises UserError if it has no number for one."""
+    for name in METRICS:
+        if isinstance(summary.get(name), (int, float)):
+            return name
+    raise UserError(f"summary.json has no number for {', '.join(METRICS[:-1])} or {METRICS[-1]}")
 
 
-def row_of(command, folders):
-    """One row of the table, by column, for the run folders of one command."""
-    configs = [read_json(folder / "config.json") for folder in folders]
-    summaries = [read_json(folder / "summary.json") for folder in folders]
-    metric = metric_of(summaries[0])
-    values = [summary[metric] for summary in summaries]
-    mean = lambda name: statistics.mean(summary[name] for summary in summaries)
-    shared = agreement(folders)
+def agreement(runs):
+    """How often two runs give a target's training image the same digit: the mean share over all pairs of runs.
+
+    None where no two have labels.
+    """
+    labels = [run.labels for run in runs if run.labels]
+    shares = [statistics.mean(one[name] == other.get(name) for name in one) for one, other in itertools.combinations(labels, 2)]
+    return statistics.mean(shares) if shares else None
+
+
+def row_of(command, metric, runs):
+    """One row of the table, by column, for the runs of one command, each a Finished."""
+    mean = lambda name: statistics.mean(run.summary[name] for run in runs)
+    values = [run.summary[metric] for run in runs]
+    shared = agreement(runs)
     return dict(
-        command=command, metric=metric, seeds=len(folders), mean=f"{statistics.mean(values):.4f}",
+        command=command, metric=metric, seeds=len(runs), mean=f"{statistics.mean(values):.4f}",
         standard_deviation=f"{statistics.stdev(values):.4f}" if len(values) > 1 else "",
         agreement_percent="" if shared is None else f"{100 * shared:.1f}",
-        entropy_nats=f"{mean('target_entropy'):.3f}" if "target_entropy" in summaries[0] else "",
-        train_images=summaries[0]["train_images"], epochs=summaries[0]["epochs"],
+        entropy_nats=f"{mean('target_entropy'):.3f}" if all("target_entropy" in run.summary for run in runs) else "",
+        train_images=runs[0].summary["train_images"], epochs=runs[0].summary["epochs"],
         minutes_each=f"{mean('train_seconds') / 60:.1f}",
-        hardware=", ".join(sorted({config["hardware"] for config in configs})),
-        git_revision=", ".join(sorted({str(config["git_revision"]) for config in configs})))
+        hardware=", ".join(sorted({run.config["hardware"] for run in runs})),
+        git_revision=", ".join(sorted({str(run.config["git_revision"]) for run in runs})))
 
 
 def main():
@@ -80,11 +94,15 @@ def main():
     args = parser.parse_args()
     groups = {}
     for summary in sorted(path for folder in args.runs for path in folder.glob("*/summary.json")):
-        command = command_of(read_json(summary.parent / "config.json"))
-        groups.setdefault(command, []).append(summary.parent)
+        try:
+            run = Finished.read(summary.parent)
+        except UserError as error:
+            say(one_line(f"Left out {summary.parent}: {error}"))
+        else:
+            groups.setdefault((command_of(run.config), run.metric), []).append(run)
     if not groups:
         raise UserError(f"{', '.join(map(str, args.runs))}: no finished run; give the folder that holds the run folders")
-    rows = [row_of(command, folders) for command, folders in sorted(groups.items())]
+    rows = [row_of(command, metric, runs) for (command, metric), runs in sorted(groups.items())]
     with written_whole(args.out) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

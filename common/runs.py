@@ -3,11 +3,10 @@
     python3 -m common.runs runs
     python3 -m common.runs --compare runs/report/p1_vae runs/tuned/p1_vae
 """
-import csv
 from pathlib import Path
 
-from common.cli import CommandParser, UserError, run_command, say
-from common.training import YES_NO, read_json
+from common.cli import CommandParser, UserError, one_line, run_command, say
+from common.training import YES_NO, read_json, read_metrics
 
 HEADER = ("run", "problem", "pair", "mode", "preset", "seed", "epochs", "result", "started")
 COSTS = ("epochs", "train_seconds", "gpu_peak_mib")     # what summary.json holds besides test metrics
@@ -24,22 +23,24 @@ def list_runs(folder):
 def _row(path, name):
     try:
         config, summary = _read(path)
-        with open(path / "metrics.csv", newline="", encoding="utf-8") as file:
-            done = sum(1 for _ in csv.DictReader(file))
-    except (UserError, OSError, ValueError):
-        return [str(name), "cannot be read", *[""] * (len(HEADER) - 2)]
+        done = len(read_metrics(path))
+    except UserError:
+        return [one_line(str(name)), "cannot be read", *[""] * (len(HEADER) - 2)]
     settings = config["settings"]
-    pair = f"{settings['source']}-{settings['target']}" if "source" in settings else "–"
-    result = next((f"{key.replace('_', ' ')} {value:.4f}" for key, value in _metrics(summary).items()), "not finished")
-    return [str(name), settings.get("problem", "–"), pair, settings.get("mode") or settings.get("noise") or "–",
-            settings["preset"], str(settings["seed"]), f"{done}/{config['epochs']}" if "epochs" in config else str(done),
-            result, config["started"][:16].replace("T", " ")]
+    pair = f"{settings['source']}-{settings.get('target')}" if "source" in settings else "–"
+    result = next((f"{key.replace('_', ' ')} {value:.4f}" for key, value in _metrics(summary).items()),
+                  "finished" if summary else "not finished")
+    epochs = f"{done}/{config['epochs']}" if "epochs" in config else done
+    cells = [name, settings.get("problem", "–"), pair, settings.get("mode") or settings.get("noise") or "–",
+             settings.get("preset", "–"), settings.get("seed", "–"), epochs, result, config["started"][:16].replace("T", " ")]
+    return [one_line(str(cell)) for cell in cells]
 
 
 def _read(path):
     """config.json and summary.json of a run folder; the latter is empty where the run is not finished."""
     summary = path / "summary.json"
-    return read_json(path / "config.json"), read_json(summary) if summary.is_file() else {}
+    config = read_json(path / "config.json", started=str, settings=dict, versions=dict)
+    return config, read_json(summary) if summary.is_file() else {}
 
 
 def _metrics(summary):
@@ -51,14 +52,14 @@ def compare_runs(first, second):
     """What differs between two run folders, as (settings, metrics): rows of texts with a name, both values and, of
     metrics, the difference."""
     configs, summaries = zip(*(_read(Path(path)) for path in (first, second)))
-    facts = [config["settings"] | {name: config[name] for name in ("hardware", "git_revision", "sample_data")}
+    facts = [config["settings"] | {name: config.get(name) for name in ("hardware", "git_revision", "sample_data")}
              | config["versions"] for config in configs]
-    show = lambda value: "–" if value is None else YES_NO.get(str(value), str(value))
+    show = lambda value: "–" if value is None else one_line(YES_NO.get(str(value), str(value)))
     settings = [[name.replace("_", " "), *(show(fact.get(name)) for fact in facts)]
                 for name in dict.fromkeys([*facts[0], *facts[1]]) if facts[0].get(name) != facts[1].get(name)]
     metrics = []
     for name in dict.fromkeys([*_metrics(summaries[0]), *_metrics(summaries[1]), *COSTS]):
-        values = [summary.get(name) for summary in summaries]
+        values = [value if isinstance(value := summary.get(name), (int, float)) else None for summary in summaries]
         if values != [None, None]:
             number = lambda value: "–" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
             metrics.append([name.replace("_", " "), *map(number, values),

@@ -4,7 +4,7 @@
 """
 from pathlib import Path
 
-from common.cli import CommandParser, UserError, run_command, say
+from common.cli import CommandParser, UsageError, UserError, run_command, say
 from common.results import command_of
 from common.training import load_file, read_json, save_file, write_json
 
@@ -27,16 +27,27 @@ def main():
     parser.add_argument("--data", required=True, metavar="TEXT", help="in words, what data the run used")
     args = parser.parse_args()
 
-    config, summary = read_json(args.run / "config.json"), read_json(args.run / "summary.json")
-    state = load_file(args.run / "weights.pt")
+    config = read_json(args.run / "config.json", "git_revision", command=list, hardware=str, settings=dict)
+    summary = read_json(args.run / "summary.json")
+    state = load_file(args.run / "weights.pt", "meta", "modules")
+    about = {"data": args.data, "command": command_of(config), "preset": config["settings"].get("preset"),
+             "seed": config["settings"].get("seed"), "git_revision": config["git_revision"], "hardware": config["hardware"]}
+    beside = args.output.with_suffix(".json")
+    if args.output.suffix != ".pt":
+        raise UsageError(f"{args.output} does not end in .pt")
+    if args.output.resolve().parent == args.run.resolve():
+        raise UserError(f"{args.output} would lie among the run's own files; write it to another folder")
+    if beside.exists():
+        try:
+            read_json(beside, *about)
+        except UserError:
+            raise UserError(f"{beside} is there already and says nothing of weights; give {args.output.name} another name"
+                            ) from None
     args.output.parent.mkdir(parents=True, exist_ok=True)
     save_file(args.output, {"meta": state["meta"], "modules": {
         name: halve(module) for name, module in state["modules"].items()}})
-    write_json(args.output.with_suffix(".json"), {
-        "data": args.data, "command": command_of(config), "preset": config["settings"]["preset"],
-        "seed": config["settings"]["seed"], "git_revision": config["git_revision"], "hardware": config["hardware"],
-        **summary})
-    say(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, and {args.output.with_suffix('.json').name} beside it")
+    write_json(beside, about | summary)
+    say(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, and {beside.name} beside it")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ import csv
 import io
 import json
 import math
+import os
+import pickle
 import platform
 import shutil
 import subprocess
@@ -40,6 +42,8 @@ from common.cli import (
     one_line,
     progress,
     say,
+    some_of,
+    visible,
     written_whole,
 )
 from common.data import digests, is_sample_data
@@ -60,6 +64,7 @@ OF_THIS_CALL = ("run", "resume", "tensorboard")        # flags that say nothing 
 WHEN_STOPPED = "the finished epochs are saved; the same command with --resume goes on from there"
 GENERAL = dict(preset="report", data="hw3_data", limit=None, seed=0, device="auto", precision="auto")
 CHECK_EVERY = 50        # steps on a GPU between two looks at the losses, each of which makes the host wait for the device
+CHECKPOINTS = ("checkpoint.pt", "checkpoint_before.pt")
 MOST = 10**9            # for whole numbers on the command line
 
 
@@ -86,11 +91,12 @@ def read_settings(problem, description, table, flags=()):
         given["data"] = str(Path(given["data"]).resolve())
 
     if resume and (run / "config.json").is_file():
-        settings = read_json(run / "config.json", "settings")["settings"]
+        settings = read_json(run / "config.json", settings=dict)["settings"]
+        if (theirs := settings.get("problem", problem)) != problem:
+            raise UsageError(f"--resume: {run} is a run of {theirs}, not {problem}; choose another --run")
         names = [*GENERAL, *(name for name, *_ in (*flags, *table))]
         if unknown := [name for name in names if name not in settings]:
-            raise UserError(f"--resume: {run} is of a version that did not know {', '.join(unknown)}; choose another --run, or "
-                            "remove that folder")
+            raise UserError(f"--resume: {run} is of a version that did not know {', '.join(unknown)}; choose another --run")
         for name, value in given.items():
             # a run may move to another device and folder of data; anything else would make it another run
             if name not in ("device", "data") and settings[name] != value:
@@ -285,9 +291,9 @@ class Run:
 
     Args: the `settings` of read_settings; `epochs` in all; `parts`, by name, everything with a state_dict that training
     changes (models, optimizers, schedulers). With `resume`, parts and random state become those of the checkpoint, or of
-    the one before where that is damaged. Raises UserError if the folder holds a run but `resume` is off, if another
-    process trains into it, if it cannot be written, if both its checkpoints are unreadable, or if --tensorboard was given
-    but that package is not there.
+    the one before where that is damaged. Raises UserError if the folder holds a run but `resume` is off, or files that are
+    no run's, if another process trains into it, if it cannot be written, if both its checkpoints are unreadable, or if
+    --tensorboard was given but that package is not there.
 
     `epoch` counts the epochs done; `finished` says that there is nothing left to do. Of several processes, one alone `writes`
     into the folder, and loads the checkpoint for all.
@@ -307,11 +313,12 @@ class Run:
         """Make the folder, or go on with the run in it. Returns `finished`, and the content of the checkpoint, if any."""
         settings = self.settings
         self.finished = (self.folder / "summary.json").is_file()
-        self.checkpoints = [self.folder / name for name in ("checkpoint.pt", "checkpoint_before.pt")]
+        self.checkpoints = [self.folder / name for name in CHECKPOINTS]
         started = any(path.is_file() for path in self.checkpoints)
         if (self.finished or started) and not settings["resume"]:
             raise UserError(f"{self.folder} already holds a run; add --resume to go on with it, or choose another --run")
         if self.finished:
+            check_folder(self.folder)
             say(f"{self.folder}: finished already, nothing to do")
             return True, None
         summary_writer = _find_tensorboard() if settings["tensorboard"] else None
@@ -319,9 +326,10 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             if link := next((path for path in self.folder.iterdir() if path.is_symlink()), None):
                 raise UserError(f"{link} is a link; a run writes into its own folder only, so choose another --run")
-            (self.folder / "samples").mkdir(exist_ok=True)
+            check_folder(self.folder)
             self.lock = lock(self.folder / ".lock", f"another process trains into {self.folder}; wait for it or stop it, "
                                                     "or choose another --run")
+            (self.folder / "samples").mkdir(exist_ok=True)
             for leftover in self.folder.rglob(f"{PART}*"):      # of a process that was killed
                 leftover.unlink()
         except OSError as error:
@@ -345,7 +353,7 @@ class Run:
 
     def _demand_same_data(self, data):
         config = self.folder / "config.json"
-        before = read_json(config).get("data_digests", data) if config.is_file() else data
+        before = read_json(config, settings=dict).get("data_digests", data) if config.is_file() else data
         if changed := [split for split in data if before.get(split) != data[split]]:
             raise UserError(f"{self.folder} was started on other data than {self.settings['data']} holds now "
                             f"({', '.join(changed)}); bring that data back, or choose another --run")
@@ -361,7 +369,7 @@ class Run:
                 damaged[path] = _reason(error)
         else:
             path, reason = damaged.popitem()
-            raise UserError(f"cannot go on from {path} ({reason}); remove {self.folder} and start again")
+            raise UserError(f"cannot go on from {path} ({reason}); start again in another --run")
         for path, reason in damaged.items():
             print(one_line(f"warning: {path} is damaged ({reason}); going on from the one before"), file=sys.stderr)
             path.unlink()       # so that it never takes the place of the good one
@@ -489,31 +497,77 @@ def describe_run(settings):
 
 
 def git_revision():
-    """The revision of this repository, with "+" where files were changed since; None outside a git checkout."""
+    """The revision of this repository, with "+" where files were changed since; None outside a git checkout of it."""
+    root = Path(__file__).resolve().parent.parent
+    # variables that git's hooks set name the repository that they are run for
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        revision, changes = (
-            subprocess.run(["git", "-C", Path(__file__).parent, *words], capture_output=True, text=True, check=True).stdout
-            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no")))
+        top, revision, changes = (
+            subprocess.run(["git", "-C", root, *words], capture_output=True, check=True, env=environment).stdout
+            for words in (("rev-parse", "--show-toplevel"), ("rev-parse", "--short", "HEAD"),
+                          ("status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.CalledProcessError):
         return None
-    return revision.strip() + ("+" if changes else "")
+    if Path(os.fsdecode(top).rstrip("\n")).resolve() != root:
+        return None         # these files lie in somebody else's repository
+    return revision.decode().strip() + ("+" if changes else "")
 
 
-def read_json(path, *names):
-    """Parse a json file of a run. Raises UserError if it is missing, damaged, or lacks one of `names`."""
+def check_folder(folder):
+    """Raise UserError if a run that begins or goes on in `folder`, which may be missing, would replace what is no run's.
+
+    That is, where it holds anything but hidden files and what a run leaves that is stopped early or late.
+    """
+    names = visible(folder)
+    if not names or set(CHECKPOINTS).intersection(names) or names == ["samples"] and (folder / ".lock").is_file():
+        return
+    try:
+        read_json(folder / "config.json", "command", "hardware", settings=dict, versions=dict)
+    except UserError:
+        raise UserError(f"{folder} holds no run of ours but other files ({some_of(names)}); choose another folder") from None
+    if "weights.pt" in names and "summary.json" not in names:
+        raise UserError(f"{folder} holds the weights of a run without its checkpoints, which would be replaced; choose another "
+                        "folder")
+
+
+def read_json(path, *names, **kinds):
+    """Parse a json file of a run. Raises UserError if it is missing, damaged, or lacks one of `names`, or one of `kinds`, each
+    with the type that it must have."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
-    if not isinstance(content, dict) or not content.keys() >= set(names):
-        raise UserError(f"{path} is damaged: expected a json object with {', '.join(names)}")
+    if not isinstance(content, dict) or not content.keys() >= {*names, *kinds} or not all(
+            isinstance(content[name], kind) for name, kind in kinds.items()):
+        raise UserError(f"{path} is damaged: expected a json object with {', '.join((*names, *kinds))}")
     return content
 
 
+def read_metrics(folder):
+    """The rows of a run's metrics.csv, each a dict of texts; none where it is not there yet. Raises UserError if it is none."""
+    path = folder / "metrics.csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+
+
 def write_json(path, content):
-    """Write a json file, whole or not at all."""
+    """Write a json file, whole or not at all; what is no finite number becomes null, as json has none."""
     with written_whole(path) as file:
-        file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def finite(content):
+    """The same nest of dicts, lists and plain values, with None for each number that is not finite."""
+    if isinstance(content, dict):
+        return {name: finite(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------
@@ -528,28 +582,42 @@ def save_file(path, content, before=None):
             path.replace(before)
 
 
-def load_file(path):
-    """The content of a file of torch.save, on the CPU. Raises UserError if it is missing, damaged or holds code."""
+def load_file(path, *names):
+    """The content of a file of torch.save, on the CPU: with `names`, a dict that has them.
+
+    Raises UserError if it is missing, damaged, something else or holds code.
+    """
     try:
-        return _load(path)
+        return _load(path, *names)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
         raise UserError(f"{path} is damaged, or no file of PyTorch ({_reason(error)})") from None
 
 
-def _load(path):
+def _load(path, *names):
     """As load_file, with the exception as it comes.
 
     Nothing but tensors and plain values is unpickled. torch.save writes a zip archive, which has a checksum (CRC-32) for
     each of its entries, but torch.load does not look at them.
     """
     with zipfile.ZipFile(path) as archive:
+        parts = {Path(name).name for name in archive.namelist()}
+        if "data.pkl" not in parts or "constants.pkl" in parts:
+            raise ValueError("it is a zip archive of something else, such as a program of torch.jit")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise ValueError("it is compressed, which torch.save never does")
         if name := archive.testzip():
             raise ValueError(f"the checksum of {name} is wrong")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:      # torch's own words are advice to load it all the same
+        raise ValueError("it holds other things than tensors and plain values, such as a whole module") from None
+    if names and not (isinstance(content, dict) and content.keys() >= set(names)):
+        is_checkpoint = isinstance(content, dict) and content.keys() >= {"parts", "epoch"}
+        raise ValueError("it is a checkpoint, from which a run goes on; give the run's weights.pt" if is_checkpoint else
+                         f"it lacks {' and '.join(names)}, which a run's weights.pt has")
+    return content
 
 
 def save_weights(path, meta, **modules):
@@ -563,7 +631,9 @@ def load_weights(path, *names, **modules):
     Raises UserError if the file is missing, damaged (by its checksums) or another model's, or holds code.
     """
     try:
-        state = _load(path)
+        state = _load(path, "meta", "modules")
+        if missing := modules.keys() - state["modules"].keys():
+            raise ValueError(f"it has no {', '.join(sorted(missing))}, but {', '.join(state['modules'])}")
         for name, module in modules.items():
             module.load_state_dict(state["modules"][name])
             module.eval()
@@ -577,7 +647,7 @@ def load_weights(path, *names, **modules):
 
 
 def _reason(error):
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".: ")
 
 
 def find_weights(given, shipped, advice):

@@ -17,8 +17,9 @@ from common.augment import (
     to_float,
 )
 from common.cli import CommandParser, UsageError, UserError, progress, say, written_whole
-from common.data import DIGIT_SIZE, DOMAINS, list_images, stream_images, write_csv
+from common.data import DIGIT_SIZE, DOMAINS, left_out, list_images, stream_images
 from common.distributed import gather
+from common.table import LABELS, write_csv
 
 # (source, target), in the report's order
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
@@ -197,7 +198,7 @@ def absent_digits(labels):
 
 def write_labels(path, names, labels):
     """Write the grader's csv: header image_name,label, then one row for each of the names (texts) and labels int64 [N]."""
-    write_csv(path, ("image_name", "label"), zip(names, labels.tolist()))
+    write_csv(path, LABELS, zip(names, labels.tolist()))
 
 
 def read_grader_arguments(script, description):
@@ -232,4 +233,4 @@ def label_folder(network, folder, output, device):
     with written_whole(output) as part:       # first, so that a wrong path shows before the work
         labels = probabilities(network, stream_images(paths, DIGIT_SIZE, "labelling"), device).argmax(dim=1)
         write_labels(part, [path.name for path in paths], labels)
-    say(f"{output}: labels of {len(paths)} images")
+    say(f"{output}: labels of {len(paths)} images{left_out(folder)}")

@@ -6,7 +6,15 @@ from sklearn.metrics import silhouette_score
 from common.augment import to_bytes
 from common.cli import UserError, run_command
 from common.data import ATTRIBUTES, load_faces
-from common.metrics import measure, pairwise_diversity, sharpness, sliced_wasserstein, spread
+from common.metrics import (
+    measure,
+    pairwise_diversity,
+    sharpness,
+    show_interval,
+    sliced_wasserstein,
+    spread,
+    too_few,
+)
 from common.plots import (
     DOMAIN_COLOURS,
     FEW_COLOURS,
@@ -20,7 +28,7 @@ from common.plots import (
     draw_scatter,
     embed,
 )
-from common.report import Section, find_runs, percent, read_figure_arguments
+from common.report import Section, find_runs, percent, percent_of, read_figure_arguments
 from common.training import load_weights
 from p1_vae.inference import sample
 from p1_vae.latent import direction, interpolate, probe
@@ -44,10 +52,11 @@ def add_trade_off(section, runs, test, train):
         strips[weight] = sample(vae, 8)
         if run is runs[0]:      # measured already
             rows[weight] = {name: section.results[name] for name in ("test_mse", "test_kl")}
-            rows[weight]["swd"] = section.results["samples"]["swd"]["mean"]
+            swd = section.results["samples"]["swd"]
         else:
-            swd = sliced_wasserstein(to_bytes(sample(vae, len(spread(test)))), train)["mean"]
-            rows[weight] = evaluate(vae, test) | {"swd": swd}
+            rows[weight] = evaluate(vae, test)
+            swd = sliced_wasserstein(to_bytes(sample(vae, len(spread(test)))), train)
+        rows[weight]["swd"] = swd and swd["mean"]
     section.results["kl_weights"] = rows
     chosen = runs[0].settings["kl_weight"]
     path = section.figure("rate_distortion", "Rate against distortion over the test faces, a point for each weight of the KL "
@@ -57,13 +66,14 @@ def add_trade_off(section, runs, test, train):
     path = section.figure("weights_samples", "Samples of these runs, decoded from the same eight draws from N(0, I). With "
                           "little weight, the latents of faces lie where N(0, I) hardly ever draws.", half=True)
     draw_rows(path, list(strips.values()), [f"{weight:g}" for weight in strips], width=HALF)
-    show = lambda weight: "{:.1f} ± {:.1f}".format(*rows[weight]["swd"])
+    show = lambda weight: "–" if rows[weight]["swd"] is None else show_interval(rows[weight]["swd"])
+    floor = section.results["real"]["swd"]
     section.table(["KL weight", "test KL, nats", "test MSE", "SWD of samples"],
                   [[f"{weight:g}{', chosen' * (weight == chosen)}", f"{row['test_kl']:.1f}", f"{row['test_mse']:.4f}",
                     show(weight)] for weight, row in rows.items()],
                   "SWD: sliced Wasserstein distance × 1000 of the samples to the training faces, mean of three levels, with "
-                  f"its 95 % interval; real test faces have {section.results['real']['swd']['mean'][0]:.1f}.")
-    if len(rows) > 1:
+                  "its 95 % interval" + (f"; real test faces have {floor['mean'][0]:.1f}." if floor else "."))
+    if len(rows) > 1 and floor:
         sharpest, likeliest = (min(rows, key=key) for key in (
             lambda weight: rows[weight]["test_mse"], lambda weight: rows[weight]["swd"][0]))
         section.text(f"Of these weights, {sharpest:g} reconstructs best (test MSE {rows[sharpest]['test_mse']:.4f}), and "
@@ -80,7 +90,8 @@ def add_probes(section, probes):
                       f"{row['auc']:.3f}"])] for name, row in probes.items()],
                   "How far the latent tells attributes apart: logistic regression on the latent means of the training faces, "
                   "tested on the test faces. Accuracy in %, beside that of always saying what most training faces "
-                  "have; the area under the ROC curve is 0.5 for a latent that knows nothing, and 1 for one that separates.")
+                  "have; the area under the ROC curve is 0.5 for a latent that knows nothing, and 1 for one that separates. "
+                  "A dash: all of the training or of the test faces are alike in it.")
 
 
 def add_latent_figures(section, vae, latents, originals, attributes, train_latents, train_attributes):
@@ -88,12 +99,15 @@ def add_latent_figures(section, vae, latents, originals, attributes, train_laten
     [N, 3, 64, 64] in [0, 1] themselves, `attributes` uint8 [N, 13]; latents and attributes of the training faces likewise."""
     shares = torch.linspace(0, 1, 7)
     pairs = range(0, min(10, len(latents) - 1), 2)
-    path = section.figure("interpolation", "From one test face to the next, the first ten in order: outside the faces "
-                          "themselves, between them their reconstructions and five steps on the arc from one latent mean to "
-                          "the other. (Along a straight line the middle would be nearer to the mean face.)")
-    draw_rows(path, [torch.cat([originals[i:i + 1], decode(vae, interpolate(latents[i], latents[i + 1], shares)),
-                                originals[i + 1:i + 2]]) for i in pairs], [f"{i + 1} to {i + 2}" for i in pairs],
-              ["face", *(f"{share:.2f}" for share in shares.tolist()), "face"])
+    if pairs:
+        path = section.figure("interpolation", "From one test face to the next, the first ten in order: outside the faces "
+                              "themselves, between them their reconstructions and five steps on the arc from one latent mean "
+                              "to the other. (Along a straight line the middle would be nearer to the mean face.)")
+        draw_rows(path, [torch.cat([originals[i:i + 1], decode(vae, interpolate(latents[i], latents[i + 1], shares)),
+                                    originals[i + 1:i + 2]]) for i in pairs], [f"{i + 1} to {i + 2}" for i in pairs],
+                  ["face", *(f"{share:.2f}" for share in shares.tolist()), "face"])
+    else:
+        section.text("No interpolation: there is one test face, and it needs two.")
 
     strengths = torch.tensor(STRENGTHS)[:, None]
     rows, names = [], []
@@ -109,6 +123,8 @@ def add_latent_figures(section, vae, latents, originals, attributes, train_laten
                               "from its latent mean plus 0 to 2 times the difference between the mean latents of training "
                               "faces with and without the attribute. What often comes with an attribute comes with it.")
         draw_rows(path, rows, names, 2 * ["face", *(f"+{strength:g}" for strength in STRENGTHS)])
+    else:
+        section.text("No attributes added: that needs two test faces without one, and training faces with and without it.")
 
 
 def main():
@@ -145,8 +161,9 @@ def main():
                                              "one's mean squared error on [0, 1] pixels. Compare hair and background: fine "
                                              "detail is what the reconstruction leaves out.")
     draw_reconstructions(path, originals[:10], reconstructions[:10], errors[:10])
+    shown = [f"{e:.4f}" for e in errors[:10]]
     section.table(["test image", *range(1, 11), "mean"],
-                  [["MSE", *(f"{e:.4f}" for e in errors[:10]), f"{errors[:10].mean():.4f}"],
+                  [["MSE", *shown, *[None] * (10 - len(shown)), f"{errors[:10].mean():.4f}"],
                    ["MSE, report", *REPORT_MSE, f"{np.mean(REPORT_MSE):.4f}"]],
                   f"Over all {len(errors)} test images the mean MSE is {errors.mean():.4f}. The report's images are others.")
 
@@ -157,6 +174,8 @@ def main():
     section.results |= {"test_mse": errors.mean().item(), "test_kl": image_kl(latents, logvar).mean().item()}
     section.results["real"] = measure(real, train.images)
     section.results["samples"] = measure(to_bytes(sample(vae, len(real))), train.images)
+    if few := too_few(faces.images, train.images):
+        section.text(few)
     add_trade_off(section, [run, *others], faces.images, train.images)
 
     section.heading("1.5 t-SNE of the latent means")
@@ -167,7 +186,9 @@ def main():
     hair = torch.where(marks.sum(dim=1) == 1, marks.int().argmax(dim=1), 3)
     points = embed(latents[:TSNE_FACES])
     labels = [f"{GENDER_NAMES[m]}, {HAIR_NAMES[h]} hair" for m, h in zip(male.tolist(), hair.tolist())]
-    for name, title, what, panel in (
+    if points is None:
+        section.text(f"No map: no two of the test faces ({len(chosen)}) have different latent means.")
+    for name, title, what, panel in () if points is None else (
             ("gender", "gender", f"Latent means of {len(chosen)} test faces, by gender. An attribute that the latent separates "
              "would keep to one side of the map.", (male, GENDER_NAMES, DOMAIN_COLOURS, MARKERS)),
             ("hair", "hair colour", "The same map by hair colour; “other” is no mark of the three, or several.",
@@ -182,7 +203,7 @@ def main():
     total_drop = reconstruction_curve[0] - reconstruction_curve[-1]
     early_share = (reconstruction_curve[0] - reconstruction_curve[early]) / total_drop if total_drop > 0 else None
     separation = None
-    if len(set(male.tolist())) == 2:
+    if len(set(male.tolist())) == 2 and len(male) > 2:
         separation = float(silhouette_score(latents[:TSNE_FACES].numpy(), male.numpy()))
     section.results |= {
         "ten_mse": [round(e, 4) for e in errors[:10].tolist()],
@@ -197,12 +218,13 @@ def main():
                      f"{100 * early_share:.0f} % is done after epoch {early + 1} of {len(reconstruction_curve)}.")
     real, samples = results["real"], results["samples"]
     section.text("Blur: the reconstructions have "
-                 f"{100 * results['reconstruction_sharpness'] / real['sharpness']:.0f} % of the real test faces' sharpness "
-                 f"(variance of the Laplacian), the samples {100 * samples['sharpness'] / real['sharpness']:.0f} %. A squared "
+                 f"{percent_of(results['reconstruction_sharpness'], real['sharpness'])} of the real test faces' sharpness "
+                 f"(variance of the Laplacian), the samples {percent_of(samples['sharpness'], real['sharpness'])}. A squared "
                  "error is least at the mean of all faces that fit a latent, and a mean of faces is smooth.")
-    section.text(f"Sameness: two samples differ by {samples['diversity']:.3f} gray levels (root mean square, range 0 "
-                 f"to 1) on average, two reconstructions by {results['reconstruction_diversity']:.3f}, two real faces by "
-                 f"{real['diversity']:.3f}.")
+    if real["diversity"] is not None:
+        section.text(f"Sameness: two samples differ by {samples['diversity']:.3f} gray levels (root mean square, range 0 "
+                     f"to 1) on average, two reconstructions by {results['reconstruction_diversity']:.3f}, two real faces by "
+                     f"{real['diversity']:.3f}.")
     if separation is not None:
         section.text(f"Attributes: grouped by gender, the latent means have a silhouette of {separation:.3f} (1: two clear "
                      "clusters, 0: none). The VAE is never told of attributes; what moves many pixels, such as "

@@ -10,8 +10,9 @@ from torchvision.transforms.functional import to_pil_image
 
 from common.augment import to_bytes
 from common.cli import CommandParser, UsageError, folder_written_whole, run_command, say
-from common.data import FACE_SIZE, list_images, stream_images, write_csv
+from common.data import FACE_SIZE, left_out, list_images, stream_images
 from common.grid import save_grid
+from common.table import write_csv
 from common.training import find_weights, load_weights
 from p1_vae.model import LATENT_SIZE, VAE
 from p1_vae.train import decode, encode, image_mse
@@ -52,7 +53,8 @@ def reconstruct_folder(vae, folder, output):
         mean = statistics.mean(errors)
         write_csv(part / "mse.csv", ("image_name", "mse"), [
             *((path.name, f"{error:.6f}") for path, error in zip(paths, errors)), ("mean", f"{mean:.6f}")])
-    say(f"{output}: {len(paths)} reconstructions, mean squared error {mean:.4f}; of each image in {output / 'mse.csv'}")
+    say(f"{output}: {len(paths)} reconstructions, mean squared error {mean:.4f}; of each image in {output / 'mse.csv'}"
+        f"{left_out(folder)}")
 
 
 def main():

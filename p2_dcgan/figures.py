@@ -5,10 +5,10 @@ import statistics
 from common.augment import to_bytes
 from common.cli import UserError, run_command
 from common.data import load_faces
-from common.metrics import COLUMNS, as_row, measure, spread
+from common.metrics import COLUMNS, as_row, measure, spread, too_few
 from common.plan import NOISES
 from common.plots import draw_curves, draw_grid, draw_image_panels
-from common.report import Section, find_runs, read_figure_arguments, read_results
+from common.report import Section, find_runs, percent_of, read_figure_arguments, read_results
 from common.training import load_weights
 from p2_dcgan.inference import sample, sample_weights
 from p2_dcgan.model import Discriminator, Generator
@@ -79,10 +79,14 @@ def main():
                 for noise in grids}
     gan, floor = measured["uniform"][0], measure(real, train)
     section.results = {"real": floor, **measured, "train_seconds": run.summary["train_seconds"]}
-    section.text("Collapse would show as samples that are alike: two of them differ by "
-                 f"{gan['diversity']:.3f} gray levels (root mean square) on average, "
-                 f"{100 * gan['diversity'] / floor['diversity']:.0f} % of what two real faces do.")
-    if runs["gaussian"]:
+    few = too_few(test, train)
+    if few:
+        section.text(few)
+    else:
+        section.text("Collapse would show as samples that are alike: two of them differ by "
+                     f"{gan['diversity']:.3f} gray levels (root mean square) on average, "
+                     f"{percent_of(gan['diversity'], floor['diversity'])} of what two real faces do.")
+    if runs["gaussian"] and not few:
         section.text(compare_noises(measured))
     changes = [name for name in ("horizontal_flip", "vertical_flip", "brightness_contrast") if settings[name]]
     section.text("The generator imitates whatever it is shown as real, augmentations included. This run's real faces were "
@@ -115,17 +119,18 @@ def main():
                   "pixels (from texture to shape) and the mean, with 95 % intervals. FID: Fréchet Inception Distance to "
                   "the training faces, a dash where torch-fidelity or its weights are missing. Real test faces are the "
                   "floor of both distances.")
-    if vae:
+    if vae and vae["swd"] and not few:
         section.text(f"Here the GAN's samples are {'sharper' if gan['sharpness'] > vae['sharpness'] else 'less sharp'} than "
                      f"the VAE's, by the factor {gan['sharpness'] / vae['sharpness']:.1f}, and differ "
                      f"{'more' if gan['diversity'] > vae['diversity'] else 'less'} from each other "
                      f"({gan['diversity']:.3f} against {vae['diversity']:.3f}). The VAE averages over what its "
                      "latent leaves open; a GAN's discriminator would call such an average generated.")
-    vae_distance = f"VAE: {vae['swd']['mean'][0]:.1f}; " if vae else ""
-    section.headline(f"{gan['swd']['mean'][0]:.1f}", "DCGAN: sliced Wasserstein distance of the samples × 1000",
-                     f"{vae_distance}real test faces: {floor['swd']['mean'][0]:.1f}")
-    section.headline(f"{gan['diversity']:.3f}", "DCGAN: mean distance of two samples (root mean square)",
-                     f"real test faces: {floor['diversity']:.3f}")
+    if not few:
+        vae_distance = f"VAE: {vae['swd']['mean'][0]:.1f}; " if vae and vae["swd"] else ""
+        section.headline(f"{gan['swd']['mean'][0]:.1f}", "DCGAN: sliced Wasserstein distance of the samples × 1000",
+                         f"{vae_distance}real test faces: {floor['swd']['mean'][0]:.1f}")
+        section.headline(f"{gan['diversity']:.3f}", "DCGAN: mean distance of two samples (root mean square)",
+                         f"real test faces: {floor['diversity']:.3f}")
     section.write()
 
 

@@ -56,6 +56,20 @@ def payload(**options):
     return file.getvalue()
 
 
+def saved(content):
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def archive(*names):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as opened:
+        for name in names:
+            opened.writestr(name, "")
+    return file.getvalue()
+
+
 # functions that make something at a path, from the weights that there are
 def folder(path, _):
     path.mkdir()
@@ -109,6 +123,12 @@ ADAPT = (*DANN, *PAIR["p3_dann"], "--mode", "dann")
 ADDA = ("p4_adda.train", "--data", "data", "--run", "run", "--preset", "sample", "--epochs", "1", "--source-epochs", "1")
 SPEED = ("benchmarks.throughput", "--problem", "p4", "--seconds", "0")
 EVAL = ("hw_eval.py", "pred.csv", "truth.csv")
+SHIP = ("common.ship", "r", "--data", "none")
+RUN = {"r/summary.json": "{}",
+       "r/config.json": '{"git_revision": null, "command": ["python3"], "hardware": "CPU", "settings": {}}'}
+SHIPPABLE = RUN | {"r/weights.pt": saved({"meta": {}, "modules": {"encoder": {}}})}
+STARTED = '{"settings": {}, "started": "2026", "versions": {}}'
+OURS = '{"settings": {}, "command": [], "hardware": "CPU", "versions": {}}'
 TRUTH = {"truth.csv": "image_name,label\na.png,1\nb.png,2\n"}
 FACES, USPS = "data/face/train.csv", "data/digits/usps/train.csv"
 ROWS = "00001.png,1\n00002.png,2\n"
@@ -167,6 +187,13 @@ CASES = [
     ((*P4, "w.pt"), {"w.pt": payload()}, 1, "does not hold the weights"),
     ((*P4, "w.pt"), {"w.pt": payload(_use_new_zipfile_serialization=False)}, 1, "File is not a zip file"),
     ((*P4, "w.pt"), {"w.pt": changed("p4", bytes), "./w.pt": unreadable}, 1, "Permission denied"),
+    ((*P4, "w.pt"), {"w.pt": saved(torch.nn.Linear(1, 1))}, 1, "(it holds other things than tensors and plain values"),
+    ((*P4, "w.pt"), {"w.pt": saved({"parts": {}, "epoch": 3})}, 1, "(it is a checkpoint, from which a run goes on"),
+    ((*P4, "w.pt"), {"w.pt": saved(torch.nn.Linear(1, 1).state_dict())}, 1, "(it lacks meta and modules, which a run's"),
+    ((*P4, "w.pt"), {"w.pt": saved([1])}, 1, "(it lacks meta and modules"),
+    ((*P4, "w.pt"), {"w.pt": archive("w/code.py", "w/constants.pkl", "w/data.pkl")}, 1, "(it is a zip archive of something"),
+    ((*P4, "w.pt"), {"w.pt": archive("word/document.xml")}, 1, "(it is a zip archive of something else"),
+    ((*P4, "=p2"), {}, 1, "(it has no classifier, target_encoder, but generator)"),
     ((*P4, "=bare"), {}, 1, "it does not say its standardise, target"),
     (("hw_p4.sh", "images", "usps", "pred.csv", "--weights", "=p4"), {}, 1, "was trained for target mnistm, not usps"),
     # graders' scripts of problems 3 and 4: the command line
@@ -185,6 +212,14 @@ CASES = [
     # graders' scripts of problems 3 and 4: the images
     (P3, {"images/1.png": None}, 1, "images holds no image"),
     (P3, {"images/1.png": None, "images/.1.png": picture(), "images/1.txt": "text"}, 1, "images holds no image"),
+    (P3, {"images/1.png": None, "images/1.webp": b"", "images/1": b""}, 1,
+     "images holds no image; expected files that end in .png, .jpg, .jpeg, .bmp; left out 2 files that are no png"),
+    (P3, {f"images/{name}": b"" for name in ("1.webp", "2.webp", "3.WEBP", "1.gif", "2.gif", "1.jfif", ".hidden")}, 0,
+     "labels of 1 images; left out 6 files that are no png, jpg or bmp: 3 .webp, 2 .gif, 1 .jfif\n"),
+    (P3, {"images/a.\x1b[31m": b""}, 0, r"left out 1 file that is no png, jpg or bmp: 1 .\x1b[31m"),
+    (REBUILD, {"images/1.tif": b""}, 0, "left out 1 file that is no png, jpg or bmp: 1 .tif"),
+    (("hw_faces.py", "images", "--data", "data"), {"images/1.tif": b""}, 1,
+     "images holds one image; left out 1 file that is no png, jpg or bmp: 1 .tif"),
     (P3, {"images/2.png": b""}, 1, "cannot read the image images/2.png: not a readable png, jpg or bmp image"),
     (P3, {"images/2.png": "text"}, 1, "images/2.png: not a readable"),
     (P3, {"images/2.png": picture()[:60]}, 1, "images/2.png: not a readable"),
@@ -247,6 +282,19 @@ CASES = [
     (VAE, {"run/summary.json": "{}"}, 1, "run already holds a run; add --resume"),
     (VAE, {"run/checkpoint_before.pt": b""}, 1, "run already holds a run; add --resume"),
     (VAE, {"run/samples": link("../images")}, 1, "run/samples is a link"),
+    (VAE, {"run/config.json": '{"lr": 1}', "run/metrics.csv": "a", "run/weights.pt": "w"}, 1,
+     "run holds no run of ours but other files (config.json, metrics.csv, weights.pt)"),
+    (VAE, {"run/1": "", "run/2": "", "run/3": "", "run/4": ""}, 1, "but other files (1, 2, 3, …); choose another folder"),
+    (VAE, {"run/samples/mine.png": b""}, 1, "run holds no run of ours but other files (samples)"),
+    (VAE, {"run/config.json": "[]"}, 1, "run holds no run of ours but other files (config.json)"),
+    (VAE, {"run/config.json": OURS, "run/weights.pt": "w"}, 1, "run holds the weights of a run without its checkpoints"),
+    (VAE, {"run/config.json": OURS, "run/metrics.csv": "", "run/notes.txt": "mine"}, 0, "done in"),
+    (VAE, {"run/samples/1": b"", "run/.lock": b""}, 0, "done in"),
+    (VAE, {"run/.hidden": "mine"}, 0, "done in"),
+    ((*VAE, "--resume"), {"run/notes.txt": "mine"}, 1, "run holds no run of ours but other files (notes.txt)"),
+    ((*VAE, "--resume"), {"run/summary.json": "{}"}, 1, "run holds no run of ours but other files (summary.json)"),
+    ((*VAE, "--resume"), {"run/config.json": '{"settings": null}'}, 1, "run/config.json is damaged"),
+    ((*VAE, "--resume"), {"run/config.json": '{"settings": {"problem": "p2_dcgan"}}'}, 2, "run is a run of p2_dcgan, not p1"),
     ((*VAE, "--resume"), {"run/config.json": "{"}, 1, "cannot read run/config.json"),
     ((*VAE, "--resume"), {"run/config.json": "[1]"}, 1, "run/config.json is damaged"),
     ((*VAE, "--resume"), {"run/config.json": "[" * 100_000}, 1, "cannot read run/config.json"),
@@ -279,6 +327,12 @@ CASES = [
     (ADAPT, usps(f"{ROWS}00003.png,3\n"), 1, "00003.png is no file, but data/digits/usps/train.csv lists it"),
     (ADAPT, usps("00001.png,1\n"), 1, "has no row for data/digits/usps/train/00002.png"),
     (ADAPT, {USPS: '\ufeff"label","image_name"\r\n4.0,"00001.png"\r\n9,00002.png\r\n\r\n'}, 0, "done in"),
+    (ADAPT, usps("00001.png,1_0\n"), 1, "is '1_0'; expected 0 to 9"),
+    (ADAPT, usps("00001.png,\uff12\n"), 1, "is '\uff12'; expected 0 to 9"),
+    (ADAPT, {USPS: "image_name,label,label\n00001.png,1,2\n"}, 1, "the header names label twice"),
+    (ADAPT, {USPS: f"sep=;\r\nimage_name;label\r\n{ROWS.replace(',', ';')}"}, 0, "done in"),
+    (ADAPT, {USPS: f"image_name,label\n{ROWS}".replace(",", "\t").encode("utf-16")}, 0, "done in"),
+    (ADAPT, {USPS: f"image_name,label\n{ROWS}".encode("utf-16-le")}, 1, f"{USPS}: it is not a text file in UTF-8"),
     # data in the course layout: the images
     (ADAPT, {"data/digits/usps/train": None}, 1, "cannot read data/digits/usps/train: No such file"),
     (ADAPT, {"data/digits/usps/train": None, "./data/digits/usps/train": "a file"}, 1, "Not a directory"),
@@ -295,17 +349,35 @@ CASES = [
     (EVAL, TRUTH | {"pred.csv": folder}, 1, "cannot read pred.csv"),
     (EVAL, TRUTH | {"pred.csv": b""}, 1, "pred.csv: the header lacks image_name, label"),
     (EVAL, TRUTH | {"pred.csv": "image_name,label\n"}, 1, "pred.csv lists no images"),
-    (EVAL, TRUTH | {"pred.csv": "a.png,1\nb.png,2\n"}, 1, "the header lacks"),
+    (EVAL, TRUTH | {"pred.csv": "a.png,1\nb.png,2\n"}, 0, "Accuracy: 2/2 (100.00%)"),
     (EVAL, TRUTH | {"pred.csv": picture()}, 1, "pred.csv"),
     (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\n"}, 1, "has no row for 'b.png' and 0 more"),
-    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\na.png,1\n"}, 1, "line 3: 'a.png' is listed twice"),
-    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,10\n"}, 1, "line 2: the label of 'a.png' is '10'"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\na.png,1\n"}, 1, "line 3: a.png is listed twice"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,10\n"}, 1, "line 2: the label of a.png is '10'"),
     (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,-1\n"}, 1, "is '-1'; expected 0 to 9"),
     (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,x\n"}, 1, "is 'x'; expected 0 to 9"),
-    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png\n"}, 1, "is None; expected 0 to 9"),
-    (EVAL, TRUTH | {"pred.csv": 'image_name,label\n"a\nb",x\n'}, 1, r"the label of 'a\nb' is 'x'"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png\n"}, 1, "line 2: 1 fields; expected 2"),
+    (EVAL, TRUTH | {"pred.csv": 'image_name,label\n"a\nb",x\n'}, 1, r"the label of a\nb is 'x'"),
     (EVAL, TRUTH | {"pred.csv": b"\xef\xbb\xbflabel,more,image_name\r\n2,,b.png\r\n\"1.0\",,a.png\r\n"}, 0, "Accuracy: 2/2"),
     (EVAL, TRUTH | {"pred.csv": "image_name,label\nc.png,9\na.png,1\nb.png,1\n"}, 0, "Accuracy: 1/2 (50.00%)"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label,label\na.png,1,7\nb.png,2,7\n"}, 1, "the header names label twice"),
+    (EVAL, TRUTH | {"pred.csv": "label,image_name,label\n1,a.png,7\n2,b.png,7\n"}, 1, "pred.csv: the header names label twice"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1,7\nb.png,2\n"}, 1, "pred.csv, line 2: 3 fields; expected 2"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,\uff11\nb.png,2\n"}, 1, "line 2: the label of a.png is '\uff11'"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\nb.png,0_2\n"}, 1, "line 3: the label of b.png is '0_2'"),
+    (EVAL, {"truth.csv": "b.png,2.0\na.png,1\n", "pred.csv": "a.png,1\nb.png,3\n"}, 0, "Accuracy: 1/2 (50.00%)"),
+    (EVAL, TRUTH | {"pred.csv": "a.png,1\nb.png,x\n"}, 1, "line 2: the label of b.png is 'x'"),
+    (EVAL, TRUTH | {"pred.csv": "a.png,1\nb.png,2,3\n"}, 1, "line 2: 3 fields; expected 2"),
+    (EVAL, TRUTH | {"pred.csv": "name,label\na.png,1\n"}, 1, "pred.csv: the header lacks image_name"),
+    (EVAL, TRUTH | {"pred.csv": "a.png;1\nb.png;2\n"}, 0, "Accuracy: 2/2"),
+    (EVAL, TRUTH | {"pred.csv": "image_name\tlabel\na.png\t1\nb.png\t1\n"}, 0, "Accuracy: 1/2"),
+    (EVAL, TRUTH | {"pred.csv": "sep=;\r\nimage_name;label\r\na.png;1\r\nb.png;2\r\n;\r\n"}, 0, "Accuracy: 2/2"),
+    (EVAL, TRUTH | {"pred.csv": "sep=;\nimage_name;label\na.png;1\nb.png;x\n"}, 1, "pred.csv, line 4: the label of b.png"),
+    (EVAL, TRUTH | {"pred.csv": "image_name, label\na.png, 1\nb.png, 2\n"}, 0, "Accuracy: 2/2"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\nb.png,2\n".encode("utf-16")}, 0, "Accuracy: 2/2"),
+    (EVAL, TRUTH | {"pred.csv": "image_name;label\na.png;1\nb.png;2\n".encode("utf-16")[:-1]}, 1, "cannot read pred.csv"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\n".encode("utf-16-be")}, 1, "pred.csv: it is not a text file"),
+    (EVAL, TRUTH | {"pred.csv": b"PK\3\4\0\0 a spreadsheet"}, 1, "cannot read pred.csv: it is not a text file in UTF-8"),
     # metrics of faces
     (("hw_faces.py",), {}, 2, "required: IMAGE_DIR|WEIGHTS.pt"),
     (("hw_faces.py", "nowhere", "--data", "data"), {}, 1, "the weights nowhere do not exist"),
@@ -333,8 +405,22 @@ CASES = [
     (("common.runs", "--compare", "images"), {}, 2, "expected 2 arguments"),
     (("common.results", "nowhere", "--out", "t.csv"), {}, 1, "nowhere"),
     (("common.ship", "nowhere", "w.pt", "--data", "none"), {}, 1, "cannot read nowhere/config.json"),
-    (("common.ship", "r", "w.pt", "--data", "none"), {"r/config.json": "{}", "r/summary.json": "{}", "r/weights.pt": payload()},
-     1, "r/weights.pt is damaged, or no file of PyTorch"),
+    ((*SHIP, "w.pt"), RUN | {"r/weights.pt": payload()}, 1, "r/weights.pt is damaged, or no file of PyTorch"),
+    ((*SHIP, "w.pt"), RUN | {"r/weights.pt": saved({"model": 1})}, 1, "it lacks meta and modules"),
+    ((*SHIP, "r/w.pt"), SHIPPABLE, 1, "r/w.pt would lie among the run's own files"),
+    ((*SHIP, "w.json"), SHIPPABLE, 2, "w.json does not end in .pt"),
+    ((*SHIP, "w.pt"), SHIPPABLE | {"w.json": '{"mine": 1}'}, 1, "w.json is there already and says nothing of weights"),
+    ((*SHIP, "w.pt"), SHIPPABLE, 0, "and w.json beside it"),
+    (("common.runs", "."), {"r/config.json": "[1]"}, 0, "r    cannot be read"),
+    (("common.runs", "."), {"r/config.json": b""}, 0, "r    cannot be read"),
+    (("common.runs", "."), {"r/config.json": b"\xff\0"}, 0, "r    cannot be read"),
+    (("common.runs", "."), {"r/config.json": '{"model": "bert"}'}, 0, "r    cannot be read"),
+    (("common.runs", "."), {"r/config.json": STARTED, "r/metrics.csv": "a" * 200_000}, 0, "r    cannot be read"),
+    (("common.runs", "."), {"r/config.json": STARTED, "r/summary.json": "[]"}, 0, "r    cannot be read"),
+    (("common.runs", "."), {"r/config.json": STARTED, "r/summary.json": '{"epochs": null}'}, 0, "finished  2026"),
+    (("common.runs", "--compare", "r", "s"), {"r/config.json": STARTED, "s/config.json": "[]"}, 1, "s/config.json is damaged"),
+    (("common.runs", "--compare", "r", "s"), {"r/config.json": STARTED, "s/config.json": STARTED}, 0, "the same settings"),
+    (("common.results", ".", "--out", "t.csv"), RUN, 1, "no finished run"),
     # benchmarks
     (("benchmarks.throughput", "--problem", "p9"), {}, 2, "invalid choice: 'p9'"),
     ((*SPEED, "--data", "nowhere"), {}, 1, "train.csv does not exist; download the dataset"),

@@ -1,6 +1,10 @@
 """Reading the course layout: what is read, what is cached, what is refused and how."""
+import hashlib
 import resource
 import shutil
+import struct
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import torch
 from PIL import Image
 
 from common import data
+from common.archive import Archive
 from common.cli import UserError
 from common.data import ATTRIBUTES, StreamedImages, list_images, load_digits, load_faces, on_device, read_image
 
@@ -145,7 +150,7 @@ def test_images_that_do_not_fit_on_the_device_are_streamed(layout, monkeypatch):
 
 
 @pytest.mark.parametrize("mode, value, expected", [
-    ("L", 100, [100, 100, 100]), ("RGB", (10, 20, 30), [10, 20, 30]), ("RGBA", (10, 20, 30, 0), [10, 20, 30]),
+    ("L", 100, [100, 100, 100]), ("RGB", (10, 20, 30), [10, 20, 30]), ("RGBA", (10, 20, 30, 0), [255, 255, 255]),
     ("LA", (50, 255), [50, 50, 50]), ("1", 1, [255, 255, 255]), ("I;16", 65535, [255, 255, 255]),
     ("I;16", 257 * 40, [40, 40, 40]), ("P", 0, [1, 2, 3]),
 ])
@@ -158,6 +163,128 @@ def test_every_mode_and_size_becomes_rgb(tmp_path, mode, value, expected, size):
     pixels = read_image(tmp_path / "image.png", 28)
     assert pixels.shape == (28, 28, 3) and pixels.dtype == np.uint8
     assert pixels.reshape(-1, 3).min(0).tolist() == pixels.reshape(-1, 3).max(0).tolist() == expected
+
+
+def png(depth, colour_type, rows, *chunks):
+    """A png of 2x2 pixels as bytes: its two rows, and (name, content) of chunks before them."""
+    header = struct.pack(">IIBBBBB", 2, 2, depth, colour_type, 0, 0, 0)
+    body = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))), (b"IEND", b"")]
+    number = lambda value: value.to_bytes(4, "big")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        number(len(content)) + name + content + number(zlib.crc32(name + content)) for name, content in body)
+
+
+def two_bytes(*values):
+    return struct.pack(f">{len(values)}H", *values)
+
+
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
+COLOURS = (b"PLTE", bytes([9, 9, 9, 100, 100, 100]))
+
+
+@pytest.mark.parametrize("depth, kind, row, chunks, left, right", [
+    (1, GRAY, b"\x40", [(b"tRNS", two_bytes(0))], 255, 255),
+    (1, GRAY, b"\x40", [(b"tRNS", two_bytes(1))], 0, 255),
+    (2, GRAY, b"\x60", [(b"tRNS", two_bytes(1))], 255, 170),
+    (4, GRAY, b"\x5a", [(b"tRNS", two_bytes(5))], 255, 170),
+    (8, GRAY, b"\x05\x06", [(b"tRNS", two_bytes(5))], 255, 6),
+    (16, GRAY, two_bytes(257 * 40, 257 * 41), [(b"tRNS", two_bytes(257 * 40))], 255, 41),
+    (8, RGB, b"\1\2\3\5\5\5", [(b"tRNS", two_bytes(1, 2, 3))], 255, 5),
+    (16, RGB, two_bytes(0x1234, 0x2345, 0x3456, 1285, 1285, 1285), [(b"tRNS", b"\x12\x34\x23\x45\x34\x56")], 255, 5),
+    (8, PALETTE, b"\0\1", [COLOURS, (b"tRNS", b"\xff\0")], 9, 255),
+    (8, PALETTE, b"\0\1", [COLOURS, (b"tRNS", b"\x80")], 132, 100),
+    (1, PALETTE, b"\x40", [COLOURS, (b"tRNS", b"\0")], 255, 100),
+    (4, PALETTE, b"\x10", [COLOURS, (b"tRNS", b"\xff\x80")], 177, 9),
+    (8, GRAY_ALPHA, bytes([0, 0, 50, 255]), [], 255, 50),
+    (8, GRAY_ALPHA, bytes([0, 128, 50, 51]), [], 127, 214),
+    (16, GRAY_ALPHA, two_bytes(0, 0, 257 * 50, 65535), [], 255, 50),
+    (16, GRAY_ALPHA, two_bytes(0, 257 * 128, 257 * 50, 257 * 51), [], 127, 214),
+    (8, RGB_ALPHA, bytes([0, 0, 0, 0, 6, 6, 6, 255]), [], 255, 6),
+    (16, RGB_ALPHA, two_bytes(0, 0, 0, 0, 1542, 1542, 1542, 65535), [], 255, 6),
+    (8, GRAY, b"\x05\x06", [(b"tEXt", b"transparency\0none")], 5, 6),
+])
+def test_what_is_transparent_shows_white(tmp_path, depth, kind, row, chunks, left, right):
+    (tmp_path / "1.png").write_bytes(png(depth, kind, [row, row], *chunks))
+    assert read_image(tmp_path / "1.png", 2).tolist() == 2 * [[3 * [left], 3 * [right]]]
+
+
+def test_an_archive_shows_its_images_alike(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("1.png", png(16, GRAY, 2 * [two_bytes(257 * 40, 257 * 41)], (b"tRNS", two_bytes(257 * 40))))
+        archive.writestr("2.png", png(16, GRAY, 2 * [two_bytes(257 * 40, 257 * 41)]))
+    with Archive(tmp_path / "a.zip") as archive:
+        assert np.asarray(archive.image("1.png")).tolist() == 2 * [[3 * [255], 3 * [41]]]
+        assert np.asarray(archive.image("2.png")).tolist() == 2 * [[40, 41]], "and gray ones stay gray"
+
+
+@pytest.mark.parametrize("alpha, expected", [(0, [30, 20, 10]), (128, [142, 137, 132]), (255, [30, 20, 10])])
+def test_a_bmp_whose_alpha_is_nowhere_set_is_opaque(tmp_path, alpha, expected):
+    header = struct.pack("<IiiHHIIiiIIIIII", 108, 2, 2, 1, 32, 3, 16, 0, 0, 0, 0, 0xff0000, 0xff00, 0xff, 0xff000000)
+    (tmp_path / "1.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 138, 0, 0, 122) + header + bytes(52)
+                                     + 4 * bytes([10, 20, 30, alpha]))
+    assert read_image(tmp_path / "1.bmp", 2).tolist() == 2 * [2 * [expected]]
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+@pytest.mark.parametrize("orientation, corner", [
+    (0, "upper left"), (1, "upper left"), (2, "upper right"), (3, "lower right"), (4, "lower left"), (5, "upper left"),
+    (6, "upper right"), (7, "lower right"), (8, "lower left"), (9, "upper left")])
+def test_exif_says_which_way_is_up(tmp_path, orientation, corner, kind):
+    pixels = np.zeros((28, 56), np.uint8)
+    pixels[:12, :16] = 255          # in the corner that the file has first; more wide than high
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "image", kind, exif=exif)
+    shown = read_image(tmp_path / "image", 28)[:, :, 0] > 128
+    bright = {"upper left": shown[:8, :8], "upper right": shown[:8, -8:], "lower left": shown[-8:, :8],
+              "lower right": shown[-8:, -8:]}
+    assert [place for place in bright if bright[place].mean() > 0.5] == [corner]
+    # a quarter turn or a mirror at the diagonal swaps width and height: 16 of 56 and 12 of 28 pixels
+    height, width = shown.any(axis=1).sum(), shown.any(axis=0).sum()
+    assert (height < width) == (5 <= orientation <= 8)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("damaged", [b"", b"junk", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x07\0\0\0\1"])
+def test_damaged_exif_is_passed_over(tmp_path, damaged):
+    Image.new("L", (28, 28), 77).save(tmp_path / "1.jpg", exif=b"Exif\0\0" + damaged)
+    assert np.unique(read_image(tmp_path / "1.jpg", 28)).tolist() == [77]
+
+
+@pytest.mark.parametrize("kind, mode", [
+    *(("png", mode) for mode in ("1", "L", "P", "RGB", "LA", "RGBA")), ("jpeg", "L"), ("jpeg", "RGB"), ("jpeg", "CMYK"),
+    ("bmp", "P"), ("bmp", "RGB")])
+@pytest.mark.parametrize("size", [28, 16])
+def test_opaque_upright_images_have_the_pixels_that_pillow_reads(tmp_path, kind, mode, size):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (28, 28, 3), dtype=np.uint8))
+    noise.convert(mode).save(tmp_path / "image", kind)
+    with Image.open(tmp_path / "image") as image:
+        expected = np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+    assert read_image(tmp_path / "image", size).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name, before", [(b"tEXt", b"Comment\0"), (b"zTXt", b"Comment\0\0"), (b"iTXt", b"Comment\0\1\0\0\0"),
+                                          (b"iCCP", b"profile\0\0")])
+def test_a_long_text_makes_no_image_unreadable(tmp_path, name, before):
+    text = 2_000_000 * b"x"
+    content = before + (text if name == b"tEXt" else zlib.compress(text))
+    (tmp_path / "1.png").write_bytes(png(8, GRAY, [b"\1\2", b"\1\2"], (name, content)))
+    assert read_image(tmp_path / "1.png", 2)[0, :, 0].tolist() == [1, 2]
+
+
+def test_a_cache_of_an_older_way_to_decode_is_not_read(layout):
+    """Its name was made of the csv and of the files, and of no way to decode."""
+    images = load_digits(layout, "usps", "train").images.clone()
+    table = layout / "digits/usps/train.csv"
+    name = hashlib.sha256(table.read_bytes())
+    for file in sorted(table.with_suffix("").iterdir()):
+        name.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}\n".encode())
+    new, = (layout / ".cache").iterdir()
+    old = layout / ".cache" / f"digits-usps-train-3-{name.hexdigest()[:16]}.npy"
+    new.rename(old)
+    np.save(old, np.full(images.shape, 99, np.uint8))
+    assert torch.equal(load_digits(layout, "usps", "train").images, images)
+    assert [path.name for path in (layout / ".cache").iterdir()] == [new.name], "and it is cleared away"
 
 
 def test_images_are_listed_by_name_whatever_their_case(tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 from common import cli, data, download
 from common.cli import UserError, folder_written_whole, lock, written_whole
 from common.data import load_digits
+from common.table import write_csv
 from common.training import load_file, read_json
 
 
@@ -95,7 +96,7 @@ def test_a_dataset_is_published_in_an_empty_folder(poor, tmp_path, monkeypatch):
             rows = [(f"{i}.png", i) for i in range(count)]
             for name, number in rows:
                 Image.new("L", (28, 28), number).save(folder / split / name)
-            data.write_csv(folder / f"{split}.csv", ("image_name", "label"), rows)
+            write_csv(folder / f"{split}.csv", ("image_name", "label"), rows)
     dataset = download.DATASETS["usps"]._replace(files=(), build=build, counts={"train": 2, "test": 1})
     monkeypatch.setitem(download.DATASETS, "usps", dataset)
     (tmp_path / "digits/usps").mkdir(parents=True)

@@ -13,6 +13,7 @@ import pytest
 import hw_report
 from common.cli import UserError, lock
 from common.plan import DEFINING, RUNS, select
+from common.report import check_out
 from tests.conftest import REPOSITORY, assert_same_weights, report
 
 SMALL = ("--preset", "sample", "--limit", "30", "--epochs", "1", "--batch-size", "8")
@@ -167,6 +168,27 @@ def test_data_that_changed_since_a_stop_ends_the_resume(again, tmp_path, monkeyp
     assert result.returncode == 1
     assert result.stderr == (f"error: {run} was started on other data than {tmp_path / 'moved/data'} holds now (mnistm/train); "
                              "bring that data back, or choose another --run\n")
+
+
+@pytest.mark.parametrize("place, line", [
+    ("runs/p4_usps-mnistm", "runs/p4_usps-mnistm holds no run of ours but other files (mine.txt); choose another folder"),
+    ("report", "report holds no report of ours but other files (mine.txt); give another --out"),
+])
+def test_a_folder_of_somebody_elses_is_refused_before_anything_is_done(sample_data, tmp_path, monkeypatch, capsys, place, line):
+    monkeypatch.chdir(tmp_path)
+    Path(place).mkdir(parents=True)
+    (Path(place) / "mine.txt").write_text("mine")
+    assert refusal(monkeypatch, capsys, "--data", sample_data, "--runs", "runs", "--only", "p4:usps-mnistm", *SMALL) == line
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("names", [[], [".DS_Store"], ["sections/", "figures/", "left_out.json"],
+                                   ["sections/p1_vae.json", "notes.txt"]])
+def test_a_report_or_its_beginnings_may_be_gone_on_with(tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).mkdir() if name.endswith("/") else (tmp_path / name).touch()
+    check_out(tmp_path)
 
 
 # ---- parts of the data -----------------------------------------------------------------------------------------------

@@ -1,16 +1,19 @@
 """The whole report at its smallest: every problem trained, drawn and assembled by hw_report.sh from another folder."""
 import html.parser
+import importlib
 import json
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from common import plots
 from common.latex import to_latex
-from common.plots import draw_scatter
+from common.plots import draw_scatter, embed
 from common.report import Section, about_seeds, assemble, find_runs
 from p2_dcgan.figures import compare_noises
 from tests.conftest import report
@@ -123,6 +126,58 @@ def test_the_latex_compiles(small_report, tmp_path):
                              "report.tex"], cwd=source, capture_output=True, text=True, errors="replace")
     assert result.returncode == 0, result.stdout[-2000:]
     assert "Overfull" not in result.stdout
+
+
+def test_latex_that_was_edited_is_not_replaced(tmp_path, capsys):
+    def write(text):
+        section = Section(tmp_path, "p1_vae", "Faces")
+        section.text(text)
+        section.write()
+        assemble(tmp_path, tex=True)
+        return capsys.readouterr().err
+    document, part = tmp_path / "report.tex", tmp_path / "tex" / "p1_vae.tex"
+    assert write("one") == "" and "one" in part.read_text() and "tex/p1_vae" in document.read_text()
+    document.write_text(document.read_text() + "% mine")
+    mine = document.read_bytes()
+    assert write("two") == (f"warning: {document} was edited, or is not of this program, so it stays as it is; rename it to "
+                            "have it written anew\n")
+    assert document.read_bytes() == mine and "two" in part.read_text(), "what was not edited is brought up to date"
+    part.write_bytes(part.read_bytes()[:-1])
+    assert part.name in write("three") and "two" in part.read_text()
+    document.write_bytes(b"\xff")
+    part.rename(tmp_path / "kept.tex")
+    assert document.name in write("four") and document.read_bytes() == b"\xff" and "four" in part.read_text()
+
+
+def test_a_map_of_nothing_is_none():
+    for features in (np.ones((1, 8)), np.ones((6, 8)), np.full((6, 8), np.nan)):
+        assert embed(features) is None
+    assert embed(np.eye(2)).shape == (2, 2)
+
+
+@pytest.mark.parametrize("images, problems", [(1, {"p1_vae": "p1_vae", "p2_dcgan": "p2_dcgan_uniform"}),
+                                              (2, {"p1_vae": "p1_vae"})])
+def test_figures_of_hardly_any_faces(train, tmp_path, monkeypatch, images, problems):
+    """What cannot be drawn or computed says so in its place, and no json holds NaN."""
+    # to save each as a pdf would take most of the time
+    monkeypatch.setattr(plots, "_save", lambda figure, path: (figure.savefig(path, dpi=30), plots.plt.close(figure)))
+    for problem, folder in problems.items():
+        run = train(problem, tmp_path / "runs" / folder, "--limit", images, "--epochs", 1)
+        monkeypatch.setattr(sys, "argv", ["figures", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+        importlib.import_module(f"{problem}.figures").main()
+        json.loads((run / "summary.json").read_text(), parse_constant=pytest.fail)
+    assemble(tmp_path / "out")
+    results = json.loads((tmp_path / "out/results.json").read_text(), parse_constant=pytest.fail)
+    page = (tmp_path / "out/index.html").read_text()
+    few = images == 1
+    assert (results["p1_vae"]["samples"]["swd"] is None) == (results["p1_vae"]["real"]["diversity"] is None) == few
+    assert not few or results["p2_dcgan"]["uniform"][0]["swd"] is None
+    assert page.count("Distances between faces are left out: they need two test faces and two training faces at least, and "
+                      "there are 1 and 1.") == 2 * few
+    assert ("No map: no two of the test faces (1) have different latent means." in page) == few
+    assert ("No interpolation: there is one test face, and it needs two." in page) == few
+    assert (tmp_path / "out/figures/p1_tsne_gender.png").is_file() == (not few)
+    assert re.search(r"\bnan\b", re.sub("base64,[^\"]*", "", page)) is None
 
 
 def finished_run(folder, accuracy, seed=0, data="1234", **settings):

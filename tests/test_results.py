@@ -49,6 +49,26 @@ def test_one_row_a_command_over_its_seeds(tmp_path, monkeypatch):
     assert (alone["seeds"], alone["standard_deviation"], alone["agreement_percent"]) == ("1", "", "")
 
 
+@pytest.mark.parametrize("files, reason", [
+    ({"config.json": "[1]"}, "config.json is damaged"),
+    ({"config.json": ""}, "cannot read"),
+    ({"config.json": '{"model": "bert"}'}, "config.json is damaged"),
+    ({"summary.json": "{}"}, "summary.json is damaged"),
+    ({"summary.json": '{"accuracy": 1, "train_images": 1, "epochs": 1, "train_seconds": 1.0}'}, "no number for target"),
+    ({"summary.json": '{"diversity": null, "train_images": 1, "epochs": 1, "train_seconds": 1.0}'}, "no number for target"),
+    ({"target_train.csv": "junk"}, "target_train.csv: the header lacks image_name, label"),
+])
+def test_what_is_no_run_of_ours_is_left_out(tmp_path, monkeypatch, capsys, files, reason):
+    for name in ("ours", "other"):
+        run_folder(tmp_path / "runs" / name, [], 0.70, "1234")
+    for name, content in files.items():
+        (tmp_path / "runs" / "other" / name).write_text(content)
+    row, = table(monkeypatch, tmp_path / "runs", out=tmp_path / "table.csv").values()
+    assert row["seeds"] == "1"
+    line, _ = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"Left out {tmp_path / 'runs/other'}: ") and reason in line
+
+
 def test_a_folder_without_runs_is_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=f"{tmp_path}: no finished run"):
         table(monkeypatch, tmp_path, out=tmp_path / "table.csv")

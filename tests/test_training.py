@@ -1,13 +1,15 @@
 """Training: what a run leaves, that it can be repeated and resumed exactly, and what each algorithm may touch."""
 import csv
 import json
+import math
+import subprocess
 
 import pytest
 import torch
 
-from common import data
+from common import data, training
 from common.cli import UserError
-from common.training import Averages, shuffled_batches
+from common.training import Averages, shuffled_batches, write_json
 from tests.conftest import SMALL, assert_same_weights, modules
 
 PROBLEMS = list(SMALL)
@@ -55,6 +57,49 @@ def test_streamed_images_train_the_same_weights(problem, train, tmp_path, monkey
     streamed = train(problem, tmp_path / "streamed", *flags)
     assert len(taken) >= 5, "a batch in each step"
     assert_same_weights(resident, streamed)
+
+
+@pytest.fixture
+def repositories(tmp_path, monkeypatch):
+    """(their repository, ours unpacked in a folder of it, with no .git yet), and a function that calls git."""
+    def git(folder, *words):
+        return subprocess.run(["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True,
+                              capture_output=True, text=True).stdout.strip()
+    ours = tmp_path / "theirs" / "homework"
+    (ours / "common").mkdir(parents=True)
+    (ours / "common" / "training.py").write_text("1\n")
+    git(tmp_path / "theirs", "init", "-q")
+    git(tmp_path / "theirs", "add", ".")
+    git(tmp_path / "theirs", "commit", "-q", "-m", "theirs")
+    monkeypatch.setattr(training, "__file__", str(ours / "common" / "training.py"))
+    return tmp_path / "theirs", ours, git
+
+
+def test_the_revision_is_of_this_repository_or_none(repositories, monkeypatch):
+    theirs, ours, git = repositories
+    assert training.git_revision() is None
+    monkeypatch.setenv("GIT_DIR", str(theirs / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(ours))
+    assert training.git_revision() is None
+    monkeypatch.delenv("GIT_WORK_TREE")
+    monkeypatch.delenv("GIT_DIR")
+    git(ours, "init", "-q")
+    assert training.git_revision() is None, "no revision yet"
+    git(ours, "add", ".")
+    git(ours, "commit", "-q", "-m", "ours")
+    revision = git(ours, "rev-parse", "--short", "HEAD")
+    assert training.git_revision() == revision
+    monkeypatch.setenv("GIT_DIR", str(theirs / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(theirs / ".git" / "index"))
+    assert training.git_revision() == revision
+    (ours / "common" / "training.py").write_text("2\n")
+    assert training.git_revision() == f"{revision}+"
+
+
+def test_json_has_null_for_what_is_no_number(tmp_path):
+    write_json(tmp_path / "a.json", {"a": math.nan, "b": [1.5, -math.inf, (math.inf, "NaN")], "c": {"d": None, "e": True}})
+    assert json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail) == {
+        "a": None, "b": [1.5, None, [None, "NaN"]], "c": {"d": None, "e": True}}
 
 
 def test_adda_moves_the_target_encoder_alone(train, interrupted, tmp_path):
