@@ -5,6 +5,7 @@ Both files have the header image_name,label; rows are matched by name, in any or
 """
 import argparse
 import csv
+import os
 import sys
 from pathlib import Path
 
@@ -56,7 +57,12 @@ def main():
     except Unusable as error:
         sys.exit(f"error: {error}")
     correct = sum(prediction[name] == label for name, label in truth.items())
-    print(f"Accuracy: {correct}/{len(truth)} ({100 * correct / len(truth):.2f}%)")
+    try:
+        print(f"Accuracy: {correct}/{len(truth)} ({100 * correct / len(truth):.2f}%)", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # Python writes what is left at its end
+        if not isinstance(error, BrokenPipeError):      # nobody reads, which is no error
+            sys.exit(f"error: cannot print: {error.strerror}")
 
 
 if __name__ == "__main__":

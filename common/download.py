@@ -39,7 +39,7 @@ from torchvision.datasets import MNIST, SVHN, USPS, CelebA
 from tqdm import tqdm
 
 from common.archive import Archive
-from common.cli import CommandParser, UserError, in_threads, lock, move_folder, one_line, run_command, say
+from common.cli import CommandParser, UserError, in_threads, lock, move_folder, run_command, say, warn
 from common.data import (
     ATTRIBUTES,
     DIGIT_SIZE,
@@ -105,7 +105,7 @@ def main(arguments=None):
             try:
                 provide(name, args.data, downloads, mirror, args.mnistm, args.archive)
             except UserError as error:
-                print(one_line(f"error: {name}: {error}"), file=sys.stderr, flush=True)
+                warn(f"error: {name}: {error}")
                 failed.append(name)
     print_table(args.data, args.only)
     if failed:

@@ -1,6 +1,5 @@
 """Several commands at once, each a process of its own: what can run runs, and what fails stops nothing but what needs it."""
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from common.cli import is_quiet
+from common.cli import REPORT, is_quiet, write_line
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -31,8 +30,7 @@ class Console:
     def write(self, line, stream):
         with self.lock:
             if not self.closed:
-                tqdm.write(line, file=stream)
-                stream.flush()
+                write_line(line, stream)
 
 
 def run_jobs(jobs, at_once):
@@ -64,7 +62,7 @@ def run_jobs(jobs, at_once):
         bar.close()
         console.closed = bool(running)
         for process, _ in running.values():
-            process.send_signal(signal.SIGINT)
+            process.terminate()     # not by SIGINT, which all ignore that a shell starts in its background
         for process, readers in running.values():
             _wait(process, readers)
     return failed
@@ -73,7 +71,8 @@ def run_jobs(jobs, at_once):
 def _start(job, console):
     # in a session of its own, so that Ctrl-C reaches it once, from here
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
-    process = subprocess.Popen(job.command, env=os.environ | {"PYTHONPATH": path} | job.environment,
+    environment = {"PYTHONPATH": path, REPORT: str(os.getpid())} | job.environment
+    process = subprocess.Popen(job.command, env=os.environ | environment,
                                start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, errors="backslashreplace")
 
