@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
 # hw_p1.sh OUT.png: 32 faces sampled from the VAE
-. "$(dirname "${BASH_SOURCE[0]}")/common/python.sh"
+here=${BASH_SOURCE:-$0}     # or what that links to
+while [ -L "$here" ]; do link=$(readlink "$here"); case $link in /*) here=$link;; *) here=$(dirname "$here")/$link;; esac; done
+repository=$(dirname "$here")
+. "$repository/common/python.sh" || exit
 need_python
-exec "$PYTHON" -m p1_vae.inference "$@"
+run p1_vae.inference "$@"

@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
 # hw_p2.sh OUT.png: 32 faces sampled from the GAN
-. "$(dirname "${BASH_SOURCE[0]}")/common/python.sh"
+here=${BASH_SOURCE:-$0}     # or what that links to
+while [ -L "$here" ]; do link=$(readlink "$here"); case $link in /*) here=$link;; *) here=$(dirname "$here")/$link;; esac; done
+repository=$(dirname "$here")
+. "$repository/common/python.sh" || exit
 need_python
-exec "$PYTHON" -m p2_dcgan.inference "$@"
+run p2_dcgan.inference "$@"

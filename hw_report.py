@@ -16,7 +16,7 @@ import torch
 
 from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, run_command, say
 from common.data import datasets_of, digest, digests, has_dataset, is_sample_data
-from common.jobs import Job, run_jobs
+from common.jobs import Job, python, run_jobs
 from common.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
 from common.report import assemble
 from common.sample_data import make_sample_data
@@ -185,7 +185,7 @@ def share_machine(args, count):
 
 def training_job(args, given, training, device, environment):
     return Job(training.folder.name, [
-        sys.executable, "-m", f"{PACKAGES[training.run.problem]}.train", "--data", str(args.data), "--preset", args.preset,
+        *python(f"{PACKAGES[training.run.problem]}.train"), "--data", str(args.data), "--preset", args.preset,
         "--run", str(training.folder), "--resume", "--seed", str(training.settings["seed"]),
         *words_of(training.run.defining), *words_of({name: given[name] for name in given if name in training.settings}),
         *words_of({"device": device, "precision": args.precision, "tensorboard": args.tensorboard or None}),
@@ -202,7 +202,7 @@ def drawing_jobs(args, trainings, jobs, folder):
         write_json(like, {"settings": mine[0].settings})
         names = {training.folder.name for training in mine}
         yield Job(f"{problem} drawing", [
-            sys.executable, "-m", f"{PACKAGES[problem]}.figures", "--runs", str(args.runs), "--out", str(args.out),
+            *python(f"{PACKAGES[problem]}.figures"), "--runs", str(args.runs), "--out", str(args.out),
             "--like", str(like), *["--quiet"] * is_quiet()],
             after=(*(job.name for job in jobs if job.name in names),
                    *(f"{other} drawing" for other in problems if other == NEEDS_FIGURES_OF.get(problem))))

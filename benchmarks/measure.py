@@ -1,6 +1,7 @@
 """Tools of the benchmarks: our training under a stopwatch, clocks, memory, what the device can do at best."""
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib
 import math
@@ -28,6 +29,8 @@ TRAININGS = {       # the module that trains each problem, and the flags that it
     "p3": ("p3_dann.train", (*PAIR, "--mode", "dann")),
     "p4": ("p4_adda.train", (*PAIR, "--source-epochs", "1")),
 }
+# how a step is run: as it is, its networks by torch.compile, all of it as one CUDA graph, both, by kernels that repeat exactly
+VARIANTS = ("eager", "compile", "graphs", "compile+graphs", "deterministic")
 
 
 # ---- our training ----------------------------------------------------------------------------------------------------
@@ -61,7 +64,8 @@ def train_watched(problem, watch, *words, epoch=-1):
                 raise Through
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(module, "Run", Run), contextlib.suppress(Through):
-        train(problem, "--epochs", 1, "--run", Path(folder) / "run", *words)
+        adapting = ("--source-epochs", 0) if problem == "p3" else ()      # DANN's step, not that of the source alone
+        train(problem, "--epochs", 1, *adapting, "--run", Path(folder) / "run", *words)
 
 
 class Stopwatch:
@@ -86,6 +90,52 @@ class Stopwatch:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+
+def graphed(batches, warm_up=5):
+    """Hands on `warm_up` batches, records the work on one more as a CUDA graph, and replays that for each of the others.
+
+    The batches are int64 tensors of one shape on the GPU. What the loop computes on the host, such as a learning rate or the
+    weight of the reversed gradient, stays what it was at the recorded step: this is for timing.
+    """
+    batches, stream, graph = iter(batches), torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(warm_up):
+            yield next(batches)
+    torch.cuda.current_stream().wait_stream(stream)
+    held = next(batches).clone()
+    with torch.cuda.graph(graph, stream=stream):
+        yield held
+    for batch in batches:
+        held.copy_(batch)
+        graph.replay()
+
+
+@contextlib.contextmanager
+def stepping(problem, variant):
+    """While this is entered, that problem's training steps as the variant, one of VARIANTS, says.
+
+    Gives a function of an iterable of batches through which those that are trained on must go, outermost.
+    """
+    module, cudnn = importlib.import_module(TRAININGS[problem][0]), torch.backends.cudnn
+    wrap, deterministic = module.wrap, cudnn.deterministic
+
+    def compiled(network):
+        network = wrap(network)
+        network.compile()
+        return network
+    with contextlib.ExitStack() as patches:
+        if "compile" in variant:
+            patches.enter_context(mock.patch.object(module, "wrap", compiled))
+        if "graphs" in variant:     # Adam refuses to be recorded without
+            adam = functools.partial(torch.optim.Adam, capturable=True)
+            patches.enter_context(mock.patch.object(torch.optim, "Adam", adam))
+        cudnn.deterministic = deterministic or variant == "deterministic"
+        try:
+            yield graphed if "graphs" in variant else iter
+        finally:
+            cudnn.deterministic = deterministic
 
 
 class Counter(TorchDispatchMode):

@@ -9,19 +9,22 @@ for one epoch, or `--seconds` of it, after some steps to warm up.
 import importlib
 import statistics
 from functools import partial
+from typing import NamedTuple
 
 from benchmarks import reference_loops
 from benchmarks.measure import (
     TRAININGS,
+    VARIANTS,
     Counter,
     Stopwatch,
     add_arguments,
     ceilings,
     data_folder,
     memory_growth,
+    stepping,
     train_watched,
 )
-from common.cli import CommandParser, UserError, progress, run_command, say
+from common.cli import CommandParser, UsageError, UserError, progress, run_command, say
 from common.runs import format_table
 from common.training import hardware_name, number, pick_device, pick_precision
 
@@ -32,10 +35,23 @@ SPEED = ("", "images/s, reference", "images/s, here", "ratio, median", "lowest �
 CEILING = ("", "images a step", "GFLOP a step", "GFLOP/s", "product's", "share", "MiB a step", "GB/s", "copy's", "share")
 
 
-def measure(problem, args, data, device, precision):
-    """Time both loops of a problem: its rows of the tables SPEED and CEILING, as texts.
+class Speed(NamedTuple):
+    """What was measured of a problem. Rates are images a second, a number for each round; memory is in bytes."""
+    problem: str
+    images: int             # a step
+    reference: list         # rates of the reference loop, none if it was left out
+    here: list              # of our training
+    growth: list            # by how much the memory in use grew at most: of the reference, of ours
+    flops: int              # of a step
+    traffic: int            # bytes that all operations of a step read and write
+    product: float          # FLOP/s of a matrix product, and bytes/s of a copy, in the same rounds
+    copy: float
 
-    Raises UserError if an epoch is too short to be timed.
+
+def measure(problem, args, data, device, precision, variant="eager", reference=True):
+    """Time both loops of a problem, or ours alone, in that one of measure.VARIANTS: a Speed.
+
+    `args` as of main(). Raises UserError if an epoch is too short to be timed.
     """
     loop, batches = LOOPS[problem]
     words = ["--data", data, "--device", device, "--precision", precision]
@@ -47,27 +63,43 @@ def measure(problem, args, data, device, precision):
         words += ["--batch-size", args.batch_size]
         settings["batch_size"] = args.batch_size
     images = settings["batch_size"] * batches       # a step
-    sides = (partial(loop, settings, device, args.workers), lambda watch: train_watched(problem, watch, *words))
+
+    def ours(watch):
+        with stepping(problem, variant) as through:
+            train_watched(problem, lambda batches: through(watch(batches)), *words)
+    sides = {"reference": partial(loop, settings, device, args.workers)} if reference else {}
+    sides["here"] = ours
 
     counter = Counter()
     train_watched(problem, counter, *words)
-    rates, growths, peaks = ([], []), ([], []), []
+    rates, growths, peaks = {"reference": [], "here": []}, {"reference": [], "here": []}, []
     for _ in progress(range(args.rounds), problem, "round"):
-        for side, rate, growth in zip(sides, rates, growths):
+        for name, side in sides.items():
             watch = Stopwatch(device, 10 if device.type == "cuda" else 1, args.seconds)
-            growth.append(memory_growth(device, partial(side, watch)))
+            growths[name].append(memory_growth(device, partial(side, watch)))
             if watch.steps < 1:
                 raise UserError(f"{data} has too few images for some steps of {settings['batch_size']}; give a smaller "
                                 "--batch-size, or more data")
-            rate.append(watch.steps * images / watch.taken)
+            rates[name].append(watch.steps * images / watch.taken)
         peaks.append(ceilings(device, precision, args.seconds / 10))
-    ratios = [here / reference for reference, here in zip(*rates)]
-    steps = statistics.median(rates[1]) / images        # a second
     product, copy = map(statistics.median, zip(*peaks))
-    return ([problem, *(f"{statistics.median(rate):.1f}" for rate in rates), f"{statistics.median(ratios):.2f}",
-             f"{min(ratios):.2f} – {max(ratios):.2f}", *(f"{max(growth) / 2**20:.0f}" for growth in growths)],
-            [problem, str(images), *_share(counter.flops, 1e9, steps, product, "{:.2f}"),
-             *_share(counter.traffic, 2**20, steps, copy, "{:.0f}")])
+    return Speed(problem, images, rates["reference"], rates["here"], [max(growth, default=0) for growth in growths.values()],
+                 counter.flops, counter.traffic, product, copy)
+
+
+def speed_row(speed):
+    """A row of the table SPEED, as texts."""
+    ratios = [here / reference for reference, here in zip(speed.reference, speed.here)]
+    return [speed.problem, *(f"{statistics.median(rate):.1f}" for rate in (speed.reference, speed.here)),
+            f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f} – {max(ratios):.2f}",
+            *(f"{growth / 2**20:.0f}" for growth in speed.growth)]
+
+
+def ceiling_row(speed):
+    """A row of the table CEILING, as texts."""
+    steps = statistics.median(speed.here) / speed.images        # a second
+    return [speed.problem, str(speed.images), *_share(speed.flops, 1e9, steps, speed.product, "{:.2f}"),
+            *_share(speed.traffic, 2**20, steps, speed.copy, "{:.0f}")]
 
 
 def _share(amount, unit, steps, peak, form):
@@ -87,16 +119,20 @@ def main():
     parser.add_argument("--seconds", type=number(float, 0), default=10.0, metavar="S", help="at most for each (default: 10)")
     parser.add_argument("--workers", type=number(int, 0), default=2, metavar="N",
                         help="processes of each DataLoader of the reference (default: 2, as pytorch/examples' dcgan)")
+    parser.add_argument("--step", choices=VARIANTS, default="eager", metavar="HOW",
+                        help=f"how ours is run: {', '.join(VARIANTS)} (default: eager, as train.py does)")
     args = parser.parse_args()
     device = pick_device(args.device)
+    if "graphs" in args.step and device.type != "cuda":
+        raise UsageError(f"--step {args.step} needs a CUDA GPU; on {device} there are no CUDA graphs")
     precision = pick_precision(device, args.precision)
     with data_folder(args.data) as data:
-        rows = [measure(problem, args, data, device, precision) for problem in args.problem or TRAININGS]
-    speeds, shares = zip(*rows)
-    say(f"{hardware_name(device)}; reference in float32, here in {precision}; {args.rounds} rounds\n")
-    say(format_table(SPEED, speeds))
+        speeds = [measure(problem, args, data, device, precision, args.step) for problem in args.problem or TRAININGS]
+    how = "" if args.step == "eager" else f", {args.step}"
+    say(f"{hardware_name(device)}; reference in float32, here in {precision}{how}; {args.rounds} rounds\n")
+    say(format_table(SPEED, [speed_row(speed) for speed in speeds]))
     say(f"\nHere, and a matrix product in {precision} and a copy, measured in the same rounds:\n")
-    say(format_table(CEILING, shares))
+    say(format_table(CEILING, [ceiling_row(speed) for speed in speeds]))
 
 
 if __name__ == "__main__":

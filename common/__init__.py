@@ -1,0 +1,4 @@
+import logging
+
+# Before it is imported anywhere: where HOME cannot be written to, it works all the same, but says so at length
+logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -95,11 +95,12 @@ def invert(images):
 def change_geometry(images, degrees, scales, shift):
     """Rotate by up to ±degrees, scale width and height each by a factor in `scales`, shift by up to ±shift of the size.
 
-    What comes in from outside repeats the border.
+    `scales` are the smallest and the largest factor, numbers or float [N, 1]. What comes in from outside repeats the border.
     """
+    smallest, largest = scales
     angle = _uniform(images, -degrees, degrees, shape=()) * (math.pi / 180)
     # the grid maps output to input positions, so a factor of 0.7 reads from a 1 / 0.7 larger window
-    scale = 1 / _uniform(images, *scales, shape=(2,))
+    scale = 1 / (smallest + (largest - smallest) * _uniform(images, 0, 1, shape=(2,)))
     move = _uniform(images, -2 * shift, 2 * shift, shape=(2,))
     cos, sin = torch.cos(angle), torch.sin(angle)
     rows = torch.stack([scale[:, 0] * cos, -scale[:, 0] * sin, move[:, 0],

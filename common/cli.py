@@ -2,7 +2,6 @@
 import argparse
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import shutil
@@ -16,7 +15,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-REPORT = "HW_REPORT_PROCESS"        # the variable that gives a job of hw_report.sh the number of the process that started it
+from common import requirements
+
+try:
+    import fcntl
+except ImportError:
+    sys.exit("error: this runs on Linux, macOS and WSL, not on Windows itself; install WSL (wsl --install) and run it there")
+
+STARTED_BY = "HW_STARTED_BY"    # the variable that gives a job (common/jobs.py) the number of the process that started it
+_starter = os.getppid() if os.environ.get(STARTED_BY) == str(os.getppid()) else None       # None where this process is no job
 _quiet = False          # set by --quiet
 _lost = None            # the OSError for which not all was printed
 _locks = weakref.WeakSet()      # the files that `lock` gave out
@@ -85,9 +92,9 @@ class CommandParser(argparse.ArgumentParser):
 def say(text, colour=None):
     """Print a line, unless --quiet was given; progress bars stay below it.
 
-    Raises KeyboardInterrupt in a job of hw_report.sh that has outlived it, as nobody would know of what it does.
+    Raises KeyboardInterrupt in a job that has outlived who started it, as nobody would know of what it does.
     """
-    if os.environ.get(REPORT, str(os.getppid())) != str(os.getppid()):
+    if _starter not in (None, os.getppid()):
         raise KeyboardInterrupt
     if not is_quiet():
         write_line(_coloured(text, colour, sys.stdout), sys.stdout)
@@ -157,6 +164,9 @@ def run_command(main, when_stopped="nothing was written"):
     if hasattr(sys.stdout, "reconfigure"):      # a notebook's has not
         sys.stdout.reconfigure(errors="backslashreplace")       # a file's name may hold bytes that no encoding knows
     try:
+        if unfit := requirements.unfit(requirements.required()):
+            raise UserError(f"{sys.executable} has {'; '.join(unfit)}; bash '{requirements.REPOSITORY}/hw_setup.sh' "
+                            "makes a .venv there, whose bin/python has it all")
         main()
     except UserError as error:
         _leave("error:", "red", str(error), error.exit_code)

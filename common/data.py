@@ -194,8 +194,9 @@ def read_image(path, size, resize=True):
     """Decode one image of any mode and size.
 
     Returns uint8 [size, size, 3]: gray, palette and CMYK images become RGB, 16-bit ones are scaled to 8 bits, an alpha
-    channel is dropped, of an animation the first picture counts, other sizes are resized bilinearly. Raises UserError if
-    the file is no readable png, jpg or bmp image, has more than 89 million pixels or, without `resize`, another size.
+    channel is dropped, of an animation the first picture counts, other sizes are resized bilinearly; where `size` is None,
+    the image has its own, uint8 [H, W, 3]. Raises UserError if the file is no readable png, jpg or bmp image, has more than 89
+    million pixels or, without `resize`, another size.
     """
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as image:
@@ -206,7 +207,7 @@ def read_image(path, size, resize=True):
                 # 16-bit gray; PIL's own conversion would clip at 255 instead of scaling
                 image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
             image = image.convert("RGB")
-            if image.size != (size, size):
+            if size is not None and image.size != (size, size):
                 image = image.resize((size, size), Image.Resampling.BILINEAR)
             return np.asarray(image)
     except UserError:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from common.cli import REPORT, is_quiet, write_line
+from common.cli import STARTED_BY, is_quiet, write_line
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+START = Path(__file__).resolve().parent / "start.py"
 
 
 class Job(NamedTuple):
@@ -19,6 +19,11 @@ class Job(NamedTuple):
     command: list
     after: tuple = ()       # names of the jobs that must have ended before it starts, well or not
     environment: dict = {}  # variables on top of this process's
+
+
+def python(module):
+    """The first words of a Job's command that runs this module of ours, which is named in the list of processes."""
+    return [sys.executable, str(START), module]
 
 
 class Console:
@@ -62,7 +67,7 @@ def run_jobs(jobs, at_once):
         bar.close()
         console.closed = bool(running)
         for process, _ in running.values():
-            process.terminate()     # not by SIGINT, which all ignore that a shell starts in its background
+            process.terminate()     # not SIGINT, which is ignored by what a script started in the background
         for process, readers in running.values():
             _wait(process, readers)
     return failed
@@ -70,11 +75,9 @@ def run_jobs(jobs, at_once):
 
 def _start(job, console):
     # in a session of its own, so that Ctrl-C reaches it once, from here
-    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
-    environment = {"PYTHONPATH": path, REPORT: str(os.getpid())} | job.environment
-    process = subprocess.Popen(job.command, env=os.environ | environment,
-                               start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, errors="backslashreplace")
+    environment = os.environ | {STARTED_BY: str(os.getpid())} | job.environment
+    process = subprocess.Popen(job.command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="backslashreplace")
 
     def show(lines, stream):
         for line in lines:

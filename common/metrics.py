@@ -58,6 +58,16 @@ def pairwise_diversity(images):
     return (torch.pdist(images.flatten(start_dim=1)) / images[0].numel() ** 0.5).mean().item()
 
 
+def nearest(images, reference):
+    """The reference image that is nearest to each, mirrored or not; it tells copies. Both sets are uint8 [N, 3, H, W].
+
+    Returns (float [N], the root mean squared pixel differences, in gray levels of [0, 1]; int64 [N], which images they are).
+    """
+    both = torch.cat([images, images.flip(-1)]).flatten(start_dim=1) / 255
+    distances = torch.cat([torch.cdist(both, block.flatten(start_dim=1) / 255) for block in reference.split(1000)], dim=1)
+    return tuple((distances / both.shape[1] ** 0.5).view(2, len(images), -1).amin(dim=0).min(dim=1))
+
+
 def sliced_wasserstein(images, reference, seed=0):
     """Multi-scale sliced Wasserstein distance (Karras et al. 2018, "Progressive Growing of GANs", section 5), times 1000.
 

@@ -150,7 +150,7 @@ def _what_was_run(sections):
                      images, duration(section["train_seconds"]), ", ".join(section["hardware"])])
     software, revisions = "; ".join(_gather(sections, "software")), ", ".join(_gather(sections, "revisions"))
     header = ["", "runs", "preset", "seed", "training images", "training time", "hardware"]
-    return "<h3 id=runs>What was run</h3>" + _table(
+    return "<h3 id=runs>What was run</h3>" + table(
         {"header": header, "rows": rows, "caption": f"Software: {software}. Code: revision {revisions}."})
 
 
@@ -173,10 +173,10 @@ def _block(name, block, out, sheets):
         return f"<dl>{rows}</dl>"
     if block["kind"] == "listing":
         return f"<pre tabindex=0>{escape(block['text'])}</pre>"
-    return _table(block) if block["kind"] == "table" else _figure(block, out, sheets)
+    return table(block) if block["kind"] == "table" else _figure(block, out, sheets)
 
 
-def _table(block):
+def table(block):
     """A table, its caption below; None shows as a dash, and all columns but the first are aligned as numbers."""
     cells = lambda tag, row: "".join(
         f"<{tag}{' class=number' * (column > 0)}>{escape('–' if cell is None else str(cell))}</{tag}>"
@@ -196,13 +196,13 @@ def _figure(block, out, sheets):
         kinds.append("map")
         sheet = _read(out / block["map"]["sheet"])
         key = hashlib.sha256(sheet).hexdigest()[:8]         # DANN's and ADDA's maps show the same images
-        sheets[key] = _address("jpeg", sheet)
+        sheets[key] = address("jpeg", sheet)
         data = f"<script type=application/json>{_json(block['map'] | {'sheet': key})}</script>"
     return (f'<figure class="{" ".join(kinds)}"><div class=picture><img alt="{caption}" width={width} height={height} '
-            f'src="{_address("png", image)}"></div><figcaption>{caption}</figcaption>{data}</figure>')
+            f'src="{address("png", image)}"></div><figcaption>{caption}</figcaption>{data}</figure>')
 
 
-def _address(kind, content):
+def address(kind, content):
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -116,7 +116,7 @@ def full_settings(table, given):
 
 def _parser(problem, description, table, flags):
     needed = "".join(f" --{name} NAME" for name, *_ in flags)
-    several = f"On N GPUs: torchrun --nproc_per_node=N -m -- {problem}.train [flags]; all share a batch."
+    several = f"On N GPUs: torchrun --standalone --nproc_per_node=N -m -- {problem}.train [flags]; all share a batch."
     parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", first_group="the run",
                            description=f"{description} {several}")
     group = parser.first_group
@@ -229,12 +229,14 @@ def make_schedule(optimizer, kind, steps):
     """A learning-rate schedule to be stepped after each of `steps` steps, of one of SCHEDULES.
 
     "cosine" falls to 0 along half a cosine (Loshchilov & Hutter 2017, eq. 5, without restarts). "one-cycle" rises from a 25th
-    to the whole over the first tenth, then does the same (Smith & Topin 2018, with PyTorch's cosines for lines).
+    to the whole over the first twentieth, then does the same (Smith & Topin 2018, with PyTorch's cosines for lines).
     """
     schedulers, rates = torch.optim.lr_scheduler, [group["lr"] for group in optimizer.param_groups]
+    if kind == "one-cycle" and steps <= 20:
+        kind = "cosine"     # a twentieth of so few steps is no rise, and PyTorch divides by its length less one
     return {"constant": lambda: schedulers.LambdaLR(optimizer, lambda step: 1.0),
             "cosine": lambda: schedulers.CosineAnnealingLR(optimizer, steps),
-            "one-cycle": lambda: schedulers.OneCycleLR(optimizer, rates, steps, pct_start=0.1, cycle_momentum=False)}[kind]()
+            "one-cycle": lambda: schedulers.OneCycleLR(optimizer, rates, steps, pct_start=0.05, cycle_momentum=False)}[kind]()
 
 
 class Averages:

@@ -35,7 +35,8 @@ AUGMENTATION = (
     ("rotation",    0.0,  15.0,   0.0, "random rotation of digits, up to ± degrees"),
     ("shrink",      0.0,   0.4,   0.2, "random shrinking of source digits; of width and height, by up to this share",
                                        (0, 0.9)),
-    ("enlarge",     0.0,   0.4,   0.2, "random enlarging of them"),
+    ("enlarge",     0.0,   0.4,   0.2, "random enlarging of coloured ones; by up to this share. Gray ones, USPS's, fill "
+                                       "their frame"),
     ("shift",       0.0,   0.1,   0.0, "random shift of digits, up to ± this share"),
     ("target_scale", 0.0,  0.2,   0.0, "random scaling of target digits; by up to ± this share", (0, 0.9)),
     ("inversion", False,  True, False, "make half of the digits negatives"),
@@ -59,15 +60,16 @@ def augment(images, settings, backgrounds=None):
     """Source digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
     `backgrounds`, unlabelled target images of the same shape, are what gray digits are put on; without them, on nothing.
-    A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: neighbours and blur.
+    A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: neighbours, blur and
+    any size.
     """
-    if settings["neighbours"] or settings["blur"] or settings["backgrounds"]:
+    if settings["enlarge"] or settings["neighbours"] or settings["blur"] or settings["backgrounds"]:
         gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
     if settings["neighbours"]:
         images = torch.where(gray, images, add_neighbours(images, settings["neighbours"]))
     if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:
-        scales = (1 - settings["shrink"], 1 + settings["enlarge"])
-        images = change_geometry(images, settings["rotation"], scales, settings["shift"])
+        largest = 1 + settings["enlarge"] * ~gray.view(-1, 1) if settings["enlarge"] else 1
+        images = change_geometry(images, settings["rotation"], (1 - settings["shrink"], largest), settings["shift"])
     if settings["inversion"]:
         images = invert(images)
     if settings["blur"]:

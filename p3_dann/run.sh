@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
 # run.sh [flags]: trains problem 3 where it is not finished, and draws its part of the report; --help tells all
-. "$(dirname "${BASH_SOURCE[0]}")/../common/python.sh"
-set_up "$repository/requirements.txt" $modules
-exec "$PYTHON" "$repository/hw_report.py" --problem p3 "$@"
+here=${BASH_SOURCE:-$0}     # or what that links to
+while [ -L "$here" ]; do link=$(readlink "$here"); case $link in /*) here=$link;; *) here=$(dirname "$here")/$link;; esac; done
+repository=$(dirname "$here")/..
+. "$repository/common/python.sh" || exit
+set_up "$repository/requirements.txt"
+run hw_report --problem p3 "$@"

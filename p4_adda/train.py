@@ -42,7 +42,7 @@ FLAGS = (
 SETTINGS = (
     # name             report   tuned  sample   meaning, unit, source where the report is silent
     ("source_epochs",      20,     12,     12, "epochs that train the source encoder and the classifier"),
-    ("epochs",             20,     24,      8, "epochs that adapt the target encoder"),
+    ("epochs",             20,     40,      8, "epochs that adapt the target encoder"),
     ("steps_per_epoch",     0,    250,      0, "steps of an epoch; 0: one pass, over the source at first, over the larger of "
                                                "both sets when adapting", (0,)),
     ("batch_size",         64,     64,     32, "images of each domain a step; not in the report"),

@@ -1,7 +1,10 @@
 """Fixtures: the sample data and a small report, made once for all tests, and a way to train in this process."""
+import fcntl
 import functools
 import importlib
 import os
+import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,15 +18,37 @@ from p1_vae.model import VAE
 from p2_dcgan.model import Generator
 from p3_dann.model import Classifier, FeatureExtractor
 from p4_adda.model import LeNetClassifier, LeNetEncoder2
+from tests import tiny
 
+signal.signal(signal.SIGINT, signal.default_int_handler)      # which a script's background processes ignore
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def once(tmp_path_factory, name, make):
+    """A new folder and what make(folder) returned; once for all of pytest's processes."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / name
+    with open(folder.with_suffix(".result"), "a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not file.seek(0, os.SEEK_END):
+            folder.mkdir()
+            pickle.dump(make(folder), file)
+        file.seek(0)
+        return folder, pickle.load(file)
 
 
 @pytest.fixture(scope="session")
 def sample_data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "sample_data"
-    make_sample_data(root)
-    return root
+    folder, _ = once(tmp_path_factory, "data", lambda folder: make_sample_data(folder / "sample_data"))
+    return folder / "sample_data"
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """See tests/tiny.py."""
+    folder = tmp_path_factory.mktemp("tiny") / "data"
+    tiny.make(folder)
+    return folder
 
 
 def report(folder, *words):
@@ -33,12 +58,26 @@ def report(folder, *words):
                           capture_output=True, text=True)
 
 
+RIVALS = ("common/__init__", "common/cli", *(f"{problem}/__init__" for problem in ("p1_vae", "p2_dcgan", "p3_dann", "p4_adda")),
+          "hw_report", "runpy", "tokenize", "types", "torch/__init__", "numpy", "packaging", "venv/__init__", "pip")
+
+
+def add_rivals(folder):
+    """Put modules into `folder` that are named as ours, Python's and packages', and end the program that imports them."""
+    for name in RIVALS:
+        path = folder / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("raise SystemExit(f'imported {__file__}')\n")
+
+
 @pytest.fixture(scope="session")
 def small_report(sample_data, tmp_path_factory):
-    """The whole report at its smallest: (the folder it was made in, what the command left)."""
-    folder = tmp_path_factory.mktemp("report run")
-    result = report(folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30",
-                    "--batch-size", "8", "--tex")
+    """The whole report at its smallest, made in a folder with rivals: (that folder, what the command left)."""
+    def make(folder):
+        add_rivals(folder)
+        return report(folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30",
+                      "--batch-size", "8", "--tex")
+    folder, result = once(tmp_path_factory, "report run", make)
     assert result.returncode == 0, result.stderr
     return folder, result
 

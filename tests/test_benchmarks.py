@@ -99,5 +99,5 @@ class Device(TorchDispatchMode):
 @pytest.mark.parametrize("preset", ["report", "tuned"])
 def test_a_step_never_waits_for_the_device(problem, preset, sample_data, monkeypatch):
     monkeypatch.setattr(AveragedModel, "update_parameters", lambda *_: None)        # its counter is always on the CPU
-    train_watched(problem, Device(), "--data", sample_data, "--limit", 8, "--batch-size", 4, "--preset", preset,
-                  *(("--source-epochs", 1) if problem == "p4" else ()))
+    short = {"p3": ("--steps-per-epoch", 1), "p4": ("--steps-per-epoch", 1, "--source-epochs", 1)}.get(problem, ())
+    train_watched(problem, Device(), "--data", sample_data, "--limit", 8, "--batch-size", 4, "--preset", preset, *short)

@@ -16,10 +16,12 @@ from common import distributed
 from common.cli import UsageError, UserError
 from common.distributed import Group, share, use_own_gpu
 from common.training import Run
-from tests.conftest import PAIR, REPOSITORY, call_training, modules
+from tests.conftest import PAIR, REPOSITORY, add_rivals, call_training, modules
 from tests.two_processes import gradients
 
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+# as the script torchrun does, which is not always beside this Python
+TORCHRUN = (sys.executable, "-c", "import sys; sys.path[:] = filter(None, sys.path)\n"
+            "from torch.distributed.run import main; main()", "--standalone", "--nproc_per_node=2")
 # all that draws random numbers; and small steps, because Adam divides gradients that are 0 up to rounding by themselves
 FLAGS = {
     "p1_vae": ("--epochs", "1", "--lr", "1e-5"),
@@ -38,10 +40,10 @@ def command(problem, folder, sample_data, *flags):
             "--batch-size", "8", "--precision", "float32", *PAIR.get(problem, ()), *flags]
 
 
-def torchrun(*words):
-    """Start two processes in the repository: subprocess.Popen, the leader of a process group of its own."""
-    return subprocess.Popen([*TORCHRUN, *map(str, words)], cwd=REPOSITORY, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"})
+def torchrun(*words, folder=REPOSITORY):
+    """Start two processes in `folder`: subprocess.Popen, the leader of a process group of its own."""
+    return subprocess.Popen([*TORCHRUN, *map(str, words)], cwd=folder, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
 def rows(folder):
@@ -80,7 +82,10 @@ def two(one, sample_data, tmp_path_factory):
     commands.append(["p4_adda", "--run", str(one / "stopped"), "--resume", *PAIR["p4_adda"]])
     commands.append(command("p4_adda", folder / "nan", sample_data, "--lr", "1e30"))
     (folder / "commands.json").write_text(json.dumps(commands))
-    process = torchrun("tests/two_processes.py", folder / "gradients.pt", folder / "commands.json")
+    around = tmp_path_factory.mktemp("around")      # not where the runs are: some rivals have their names
+    add_rivals(around)
+    process = torchrun("--", REPOSITORY / "common/start.py", "tests.two_processes", folder / "gradients.pt",
+                       folder / "commands.json", folder=around)
     output, error = process.communicate(timeout=300)
     return SimpleNamespace(folder=folder, code=process.returncode, output=output, error=error)
 

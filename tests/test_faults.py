@@ -24,8 +24,8 @@ PROBLEMS = list(SMALL)
 @pytest.fixture
 def settings(sample_data, tmp_path):
     """Of a run of no problem."""
-    return {"problem": "p0", "device": "cpu", "seed": 0, "data": str(sample_data), "limit": 2, "domain": "usps", "resume": False,
-            "tensorboard": False, "run": tmp_path}
+    return {"problem": "p0", "device": "cpu", "seed": 0, "data": str(sample_data), "limit": 2, "domain": "usps",
+            "resume": False, "tensorboard": False, "run": tmp_path}
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +177,10 @@ def test_sigterm_says_how_to_go_on(sample_data, tmp_path, words):
     how = "with --resume goes"
     if words[0] == "bash":
         words, how = [*words, "--runs", "runs", "--preset", "sample"], "goes"
-    process = subprocess.Popen([*words, "--data", sample_data, "--source-epochs", "1000"], cwd=tmp_path, env=environment,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # in the background of a script, where SIGINT is ignored
+    words = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *words, "--data", sample_data, "--source-epochs", "1000"]
+    process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               text=True, start_new_session=True)
     try:
         deadline = time.monotonic() + 300
         while not (tmp_path / "runs/p4_usps-mnistm/checkpoint.pt").exists():

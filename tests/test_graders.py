@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, add_rivals
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def test_32_faces_the_same_each_time(run_script, weights, tmp_path, problem):
 
 @pytest.mark.parametrize("script", ["hw_p1.sh", "hw_p2.sh"])
 def test_the_shipped_weights_draw_faces(run_script, tmp_path, script):
+    add_rivals(tmp_path)
     result = run_script(script, "out.png")
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "out.png") as image:

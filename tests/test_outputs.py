@@ -156,11 +156,18 @@ def test_jobs_are_stopped_in_the_background_too(monkeypatch):
 
 
 def test_a_job_that_outlives_its_report_stops_at_its_next_line(monkeypatch, capsys):
-    monkeypatch.setenv(cli.REPORT, str(os.getppid()))
+    monkeypatch.setattr(cli, "_starter", os.getppid())
     assert ended_with(lambda: say("an epoch")) == 0
-    monkeypatch.setenv(cli.REPORT, str(os.getpid()))        # some other
+    monkeypatch.setattr(cli, "_starter", os.getpid())       # some other
     assert ended_with(lambda: say("an epoch")) == 130
     assert capsys.readouterr() == ("an epoch\n", "stopped: nothing was written\n")
+
+
+def test_a_job_knows_who_started_it_but_not_who_started_that():
+    says = lambda value: [sys.executable, "-c", f"import os; from common import cli; assert cli._starter == {value}"]
+    bash = ["bash", "-c", '"$0" "$@"; exit $?', *says("None")]
+    environment = {"PYTHONPATH": str(REPOSITORY)}
+    assert run_jobs([Job("one", says("os.getppid()"), (), environment), Job("two", bash, (), environment)], 2) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

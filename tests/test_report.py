@@ -73,6 +73,7 @@ def test_a_second_call_trains_nothing(small_report, sample_data):
     stamps = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("weights.pt")}
     files = lambda: {path: path.read_bytes() for path in (folder / "report").rglob("*") if path.is_file()}
     before = files()
+    (folder / "matplotlibrc").write_text("axes.facecolor: red\n")      # read by matplotlib, followed by none of ours
     result = report(folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30", "--batch-size", "8",
                     "--only", "p4")
     assert result.returncode == 0, result.stderr

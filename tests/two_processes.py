@@ -1,6 +1,6 @@
 """What test_distributed.py lets torchrun start twice: gradients, then training commands, as each start takes seconds.
 
-    torchrun --nproc_per_node=2 tests/two_processes.py GRADIENTS.pt COMMANDS.json
+    torchrun --standalone --nproc_per_node=2 tests/two_processes.py GRADIENTS.pt COMMANDS.json
 """
 import importlib
 import json

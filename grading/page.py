@@ -1,0 +1,62 @@
+"""The tables of a graded class, and its page, in the style of the report's; the pictures that it shows lie beside it."""
+from pathlib import Path
+from urllib.parse import quote
+
+import common.page
+from common.page import escape, table
+
+# what is told of a script of p1 and p2, and of p3 and p4, and how; the first of each is in the ranking
+FACES = {"swd": "{:.1f}", "faces": "{}", "same": "{}", "nearest": "{:.3f}", "sharpness": "{:.4f}", "diversity": "{:.3f}",
+         "seconds": "{:.0f}", "mib": "{:,.0f}"}
+DIGITS = {"accuracy": "{:.2f}", "same": "{}", "never": "{}", "seconds": "{:.0f}", "mib": "{:,.0f}"}
+LEGEND = ("accuracy: in %. swd: sliced Wasserstein distance to the test faces × 1000. same: whether it answers alike when it "
+          "is run again. nearest: least distance of a face to a real one. never: digits that it never says. mib: peak memory.")
+told = lambda task: FACES if task in ("p1", "p2") else DIGITS
+show_table = lambda header, rows, caption: table({"header": header, "rows": rows, "caption": caption}) if rows else ""
+
+
+def cells(result, task):
+    """A result's values as texts, in the order of FACES or DIGITS; dashes for what it lacks."""
+    values = (((result or {}).get(key), form) for key, form in told(task).items())
+    return ["–" if value is None else form.format(value) for value, form in values]
+
+
+def faults(results):
+    """The faults of a submission's results by task, each a line that names all the scripts that have it."""
+    lines = {}
+    for task, result in results.items():
+        for fault in result["faults"] if result else ["not graded yet"]:
+            lines.setdefault(fault, []).append(task.replace("_", " "))
+    return [f"{', '.join(tasks)}: {fault}" for fault, tasks in lines.items()]
+
+
+def make_page(header, ranking, points, floor, folder):
+    """The page as text. `ranking`: (texts under `header`, name, results by task) of each submission; `points`: the table of
+    points; `floor`: what real faces measure, or None; `folder`: beside the page, it holds each one's folder of pictures."""
+    parts = []
+    for place, (row, name, results) in enumerate(ranking):
+        parts += [f"<section><h2 id=s{place}>{escape(row[0])}</h2><p>{row[1]} points</p><ul>",
+                  *(f"<li>{escape(line)}</li>" for line in faults(results)), "</ul>"]
+        for path in sorted((folder / name).glob("p[12]*.png")):
+            text = f"{path.stem[:2]}: " + ("five faces, below them the nearest real ones" if "_" in path.stem else "its faces")
+            address = quote(str(path.relative_to(folder.parent)), errors="surrogateescape")
+            parts.append(f"<figure><div class=picture><img loading=lazy alt='{text}' src='{address}'></div>"
+                         f"<figcaption>{text}</figcaption></figure>")
+        for columns in (FACES, DIGITS):
+            rows = [[task, *cells(result, task)] for task, result in results.items() if told(task) is columns]
+            rows += [["real faces", *cells(floor, "p1")]] if rows and columns is FACES else []
+            parts.append(show_table(["", *columns], rows, ""))
+        for task, result in ((task, result) for task, result in results.items() if result):
+            confusion = [[digit, *counts] for digit, counts in enumerate(result.get("confusion", ()))]
+            parts += [f"<details><summary>{task.replace('_', ' ')}: details, last lines that it printed</summary>",
+                      show_table(["truth", *range(10)], confusion, "Rows: the truth. Columns: the answer."),
+                      f"<pre>{escape(chr(10).join(result['errors']))}</pre></details>"]
+        parts.append("</section>")
+    limits = [["–" if cell in (float("-inf"), float("inf")) else cell for cell in row] for row in points]
+    links = (f"<li><a href=#s{place}>{escape(row[0])}</a></li>" for place, (row, *_) in enumerate(ranking))
+    style = Path(common.page.__file__).with_name("page.css").read_text(encoding="utf-8")
+    return ("<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+            f"<link rel=icon href='data:,'><title>Grades</title><style>{style}</style></head><body><h1>Grades</h1>"
+            + show_table(header, [row for row, *_ in ranking], LEGEND) + "<details><summary>What gives points</summary>"
+            + show_table(["column of grades.csv", "at least", "at most", "points"], limits, "")
+            + f"</details><nav aria-label=Submissions><ol>{''.join(links)}</ol></nav>{chr(10).join(parts)}</body></html>\n")

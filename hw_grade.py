@@ -1,0 +1,153 @@
+"""Grades a class.   python3 hw_grade.py SUBMISSION… --data hw3_data [--out grades]
+
+Writes OUT/grades.csv, a row for each, and OUT/index.html, which shows it all; OUT/submissions has what is graded already.
+"""
+import contextlib
+import csv
+import shlex
+import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from common.cli import CommandParser, UsageError, UserError, lock, one_line, progress, run_command, say, written_whole
+from common.data import write_csv
+from common.grid import save_grid
+from common.training import number, read_json, write_json
+from common.watch import remove
+from grading.exam import TARGETS, Exam
+from grading.page import cells, faults, make_page, told
+
+TASKS = ("p1", "p2", *(f"{problem}_{target}" for problem in ("p3", "p4") for target in TARGETS))
+COLUMNS = tuple(f"{task}_{key}" for task in TASKS for key in told(task) if key != "never")
+POINTS = Path(__file__).parent / "grading" / "points.csv"
+
+
+def read_points(path):
+    """A table of points: (column of grades.csv, least, most, points) for each of its rows. Raises UserError if it is wrong."""
+    rows = []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            for line in csv.DictReader(file):
+                least, most, points = float(line["at_least"] or "-inf"), float(line["at_most"] or "inf"), float(line["points"])
+                rows.append((COLUMNS[COLUMNS.index(line["column"])], least, most, points))
+        rows[0]
+    except (LookupError, TypeError, ValueError, csv.Error):
+        raise UserError(f"{path}, row {len(rows) + 1}: expected a column of grades.csv and numbers under the header "
+                        f"column,at_least,at_most,points, as in {POINTS}") from None
+    return rows
+
+
+class Grades:
+    """What is known of each submission: `results`, {its name: {task: result, or None}}; kept in OUT/submissions."""
+
+    def __init__(self, out, orders, tasks, points):
+        self.out, self.orders, self.points, self.results = out, orders, points, {name: dict.fromkeys(tasks) for name in orders}
+        self.header = ["submission", "points", *(f"{task} {next(iter(told(task)))}" for task in tasks), "faults"]
+        for name, task in ((name, task) for name in orders for task in tasks):
+            with contextlib.suppress(UserError):        # not graded yet, or damaged
+                found = read_json(out / "submissions" / name / f"{task}.json", "order", "result")
+                self.results[name][task] = found["result"] if found["order"] == repr(orders[name]) else None
+
+    def add(self, name, task, result, pictures):
+        folder = self.out / "submissions" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for what, columns in (("", 8), ("_nearest", 5)):
+            (folder / f"{task}{what}.png").unlink(missing_ok=True)
+            if what in pictures:
+                save_grid(folder / f"{task}{what}.png", pictures[what] / 255, columns)
+        write_json(folder / f"{task}.json", {"order": repr(self.orders[name]), "result": result})
+        self.results[name][task] = result
+
+    def value(self, name, column):
+        task, _, key = column.rpartition("_")
+        return (self.results[name].get(task) or {}).get(key)
+
+    def score(self, name):
+        return sum(points for column, least, most, points in self.points
+                   if (value := self.value(name, column)) is not None and least <= value <= most)
+
+    def row(self, name):
+        results = self.results[name]
+        return [one_line(name), f"{self.score(name):g}", *(cells(result, task)[0] for task, result in results.items()),
+                str(len(faults(results)))]
+
+    def say(self, row, results):
+        width = max(map(len, map(one_line, ["submission", *self.results])))
+        say(f"{row[0]:{width}}" + "".join(f"  {text:>{max(6, len(title))}}" for text, title in zip(row[1:], self.header[1:])))
+        for line in faults(results):
+            say(f"    {row[0]}: {line}")
+
+    def write(self, floor):
+        show = lambda value: "" if value is None else f"{round(float(value), 4):g}"
+        rows = ([name, f"{self.score(name):g}", *(show(self.value(name, column)) for column in COLUMNS),
+                 " | ".join(faults(results))] for name, results in self.results.items())
+        with written_whole(self.out / "grades.csv") as part:
+            write_csv(part, ("submission", "points", *COLUMNS, "faults"), rows)
+        ranking = [(self.row(name), name, self.results[name]) for name in sorted(self.results, key=self.score, reverse=True)]
+        with written_whole(self.out / "index.html") as part:
+            part.write_text(make_page(self.header, ranking, self.points, floor, self.out / "submissions"), encoding="utf-8")
+
+
+def grade_all(exam, grades, jobs):
+    """Grade what the grades lack, and write them down, even when stopped."""
+    exam.work.mkdir(exist_ok=True)
+    grades.say(grades.header, {})
+    for name in (name for name, results in grades.results.items() if all(results.values())):
+        grades.say(grades.row(name), grades.results[name])
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        futures = {pool.submit(exam.grade, grades.orders[name], task): (name, task)
+                   for name, results in grades.results.items() for task in exam.tasks if not results[task]}
+        for future in progress(as_completed(futures), "grading", "script", len(futures)):
+            name, task = futures[future]
+            grades.add(name, task, *future.result())
+            if all(grades.results[name].values()):
+                grades.say(grades.row(name), grades.results[name])
+    finally:
+        exam.stop.set()
+        pool.shutdown(cancel_futures=True)
+        remove(exam.work)
+        grades.write(exam.floor)
+
+
+def main():
+    parser = CommandParser(prog="python3 hw_grade.py", description="Run and grade submissions, each a folder with hw_p1.sh … "
+                           "hw_p4.sh. Stop it at any time; the same command goes on with what is missing or has changed.",
+                           epilog="Student code is run! It can read and change all that you can, unless --prefix puts it into "
+                           "a sandbox, such as a container with its own user and no network.")
+    parser.add_argument("submissions", type=Path, nargs="+", metavar="SUBMISSION", help="folder that was handed in")
+    parser.add_argument("--data", type=Path, default=Path("hw3_data"), metavar="DIR", help="the data (default: hw3_data)")
+    parser.add_argument("--out", type=Path, default=Path("grades"), metavar="DIR", help="where grades go (default: grades)")
+    parser.add_argument("--points", type=Path, default=POINTS, metavar="FILE",
+                        help="csv column,at_least,at_most,points of columns of grades.csv (default: grading/points.csv)")
+    parser.add_argument("--minutes", type=number(float, 0.01), default=10.0, metavar="N", help="for each script (default: 10)")
+    parser.add_argument("--scripts", default="hw_p{}.sh", metavar="NAME", help="{} is the problem (default: hw_p{}.sh)")
+    parser.add_argument("--prefix", type=shlex.split, default=[], metavar="COMMAND",
+                        help="goes before each script's command; {} is the folder that it runs in, all that it needs")
+    parser.add_argument("--jobs", type=number(int, 1, 1000), default=1, metavar="N", help="scripts at once (default: 1)")
+    args = parser.parse_args()
+    if "{}" not in args.scripts or "/" in args.scripts:
+        raise UsageError(f"--scripts {args.scripts} must be a file's name with {{}} in it, as hw3_p{{}}.sh")
+    if args.prefix and not shutil.which(args.prefix[0]):
+        raise UsageError(f"--prefix: there is no command {args.prefix[0]}; install it, or name another")
+    points, out = read_points(args.points), args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    with lock(out / ".lock", f"another hw_grade.py writes to {args.out}; wait for it, or give another --out"):
+        exam = Exam(args.data.resolve(), out, args.minutes)
+        if not exam.tasks:
+            raise UserError(f"{args.data} holds neither faces nor digits; give data in the course layout with --data")
+        if (out / "data.json").exists() and read_json(out / "data.json") != exam.digests:
+            raise UserError(f"{args.out} is of other data than {args.data} holds now; bring those back, or give another --out")
+        write_json(out / "data.json", exam.digests)
+        folders = list(dict.fromkeys(path.resolve() for path in args.submissions))
+        count = Counter(folder.name for folder in folders)
+        settings = {"scripts": args.scripts, "prefix": args.prefix, "minutes": args.minutes}
+        orders = {folder.name if count[folder.name] == 1 else "_".join(folder.parts[1:]):
+                  {"folder": str(folder), "stamp": exam.stamp(folder)} | settings for folder in folders}
+        grade_all(exam, Grades(out, orders, exam.tasks, points), args.jobs)
+        say(f"{args.out / 'grades.csv'}, and a page: {out / 'index.html'}", "green")
+
+
+if __name__ == "__main__":
+    run_command(main, "what is graded is kept and in the page; the same command goes on with what is missing")
