@@ -4,6 +4,7 @@ Both files have the columns image_name and label, or, without a header, just the
 order. Prints one line, `Accuracy: correct/total (percent%)`, where total counts the rows of TRUTH.csv.
 """
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -26,7 +27,12 @@ def main():
     except UserError as error:
         sys.exit(f"error: {one_line(str(error))}")
     correct = sum(prediction[name] == label for name, label in truth.items())
-    print(f"Accuracy: {correct}/{len(truth)} ({100 * correct / len(truth):.2f}%)")
+    try:
+        print(f"Accuracy: {correct}/{len(truth)} ({100 * correct / len(truth):.2f}%)", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # Python writes what is left at its end
+        if not isinstance(error, BrokenPipeError):      # nobody reads, which is no error
+            sys.exit(f"error: cannot print: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ PIXEL_LIMIT = 4_000_000         # pixels of one image
 class Archive:
     """The files of a zip or tar archive: `names` in the archive's order, `read`, `text` and `image` for their content.
 
-    Nothing is unpacked to disk. An archive is refused all the same if an entry would lie outside its folder (an
-    absolute path, `..`) or is no plain file (a link, a device). `below` limits the names, and that check, to those
-    that begin so. The methods may be called from several threads. All raise UserError with the archive's path.
+    Names have slashes, also where Windows wrote backslashes. Nothing is unpacked to disk. An archive is refused all the same
+    if an entry would lie outside its folder (an absolute path, `..`) or is no plain file (a link, a device). `below` limits
+    the names, and that check, to those that begin so. The methods may be called from several threads. All raise UserError
+    with the archive's path.
     """
 
     def __init__(self, path, below=""):
@@ -37,7 +38,8 @@ class Archive:
                 for entry in self._zip.infolist():
                     kind = stat.S_IFMT(entry.external_attr >> 16)       # 0 in archives made on Windows
                     plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
-                    if self._is_asked_for(entry.filename, plain, entry.file_size) and not entry.is_dir():
+                    is_folder = entry.filename.endswith(("/", "\\"))
+                    if self._is_asked_for(entry.filename, plain, entry.file_size) and not is_folder:
                         self._entries[_plain_name(entry.filename)] = entry
             else:
                 # a compressed tar can be read fast only from front to back, so its files are kept in memory
@@ -119,4 +121,4 @@ class Archive:
 
 
 def _plain_name(name):
-    return str(PurePosixPath(name))         # "./a//b" -> "a/b"
+    return str(PurePosixPath(name.replace("\\", "/")))       # "./a//b" or "a\\b" -> "a/b"

@@ -9,6 +9,8 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +24,11 @@ try:
 except ImportError:
     sys.exit("error: this runs on Linux, macOS and WSL, not on Windows itself; install WSL (wsl --install) and run it there")
 
+STARTED_BY = "HW_STARTED_BY"    # the variable that gives a job (common/jobs.py) the number of the process that started it
+_starter = os.getppid() if os.environ.get(STARTED_BY) == str(os.getppid()) else None       # None where this process is no job
 _quiet = False          # set by --quiet
+_lost = None            # the OSError for which not all was printed
+_locks = weakref.WeakSet()      # the files that `lock` gave out
 _group = None           # where this process is one of several that work together: their common.distributed.Group
 
 
@@ -53,7 +59,8 @@ class CommandParser(argparse.ArgumentParser):
     """An argument parser with the flag --quiet, whose errors are one line like all others."""
 
     def __init__(self, first_group="options", **options):
-        module = sys.modules["__main__"].__spec__       # None for a script that was not started with python3 -m
+        # None for a script that was not started with python3 -m; a notebook's may not have it
+        module = getattr(sys.modules["__main__"], "__spec__", None)
         super().__init__(**{"prog": module and f"python3 -m {module.name}", "formatter_class": HelpFormatter,
                             "allow_abbrev": False, "add_help": False} | options)
         self.first_group = self.add_argument_group(first_group)
@@ -67,15 +74,45 @@ class CommandParser(argparse.ArgumentParser):
         del arguments.quiet
         return arguments
 
+    def print_help(self, file=None):
+        write_line(self.format_help().rstrip("\n"), file or sys.stdout)
+
     def error(self, message):
         _leave("error:", "red", f"{message}; see --help", UsageError.exit_code)
 
 
 def say(text, colour=None):
-    """Print a line, unless --quiet was given; progress bars stay below it."""
+    """Print a line, unless --quiet was given; progress bars stay below it.
+
+    Raises KeyboardInterrupt in a job that has outlived who started it, as nobody would know of what it does.
+    """
+    if _starter not in (None, os.getppid()):
+        raise KeyboardInterrupt
     if not is_quiet():
-        tqdm.write(_coloured(text, colour, sys.stdout))
-        sys.stdout.flush()          # who watches a log file sees it now
+        write_line(_coloured(text, colour, sys.stdout), sys.stdout)
+
+
+def warn(text):
+    """Print a line on standard error, --quiet or not, with what would break it escaped."""
+    write_line(one_line(text), sys.stderr)
+
+
+def write_line(text, stream):
+    """Write a line to sys.stdout or sys.stderr, above the progress bars.
+
+    A fault there stops no work. Where nobody reads any more, as behind `| head` or in a terminal that was closed, it is none;
+    for any other, as of a full disk, `run_command` exits with 1 when all is done.
+    """
+    global _lost
+    try:
+        tqdm.write(text, file=stream)
+        stream.flush()          # who watches a log file sees it now
+    except OSError as error:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())      # where Python finds a place for what it has kept, too
+        os.close(null)
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            _lost = error
 
 
 def _coloured(text, colour, stream):
@@ -85,14 +122,39 @@ def _coloured(text, colour, stream):
     return f"\033[{dict(red=31, green=32, yellow=33)[colour]}m{text}\033[0m"
 
 
+@contextlib.contextmanager
+def _borrowed_process(*stopped_by):
+    """A context in which the signals `stopped_by` are KeyboardInterrupts, unless they are ignored, as nohup has it.
+
+    Afterwards they mean what they did, and no lock is held, because a notebook goes on in this process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        stopped_by = ()     # where Python lets no one say so
+    before = {number: signal.getsignal(number) for number in stopped_by}
+    ours = [number for number in before if before[number] not in (signal.SIG_IGN, None)]
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+        for file in _locks:
+            file.close()
+
+
+@_borrowed_process(signal.SIGTERM, signal.SIGHUP)
 def run_command(main, when_stopped="nothing was written"):
     """Call `main()` as a program: exit 0 when done, 1 on a UserError, 2 on wrong usage, 130 when interrupted, no tracebacks.
 
-    SIGTERM is treated like Ctrl-C, so that a batch system's stop is a clean one. `when_stopped` tells the interrupted
-    user what is left of the work and how to go on.
+    SIGTERM is treated like Ctrl-C, so that a batch system's stop is a clean one, and so is SIGHUP, the end of the terminal.
+    `when_stopped` tells the interrupted user what is left of the work and how to go on.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.stdout.reconfigure(errors="backslashreplace")       # a file's name may hold bytes that no encoding knows
+    global _lost
+    _lost = None
+    _open_what_is_closed()
+    if hasattr(sys.stdout, "reconfigure"):      # a notebook's has not
+        sys.stdout.reconfigure(errors="backslashreplace")       # a file's name may hold bytes that no encoding knows
     try:
         if unfit := requirements.unfit(requirements.required()):
             raise UserError(f"{sys.executable} has {'; '.join(unfit)}; bash '{requirements.REPOSITORY}/hw_setup.sh' "
@@ -111,16 +173,28 @@ def run_command(main, when_stopped="nothing was written"):
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
         _leave("error:", "red", "out of memory; try a smaller --batch-size or --limit", 1)
+    if _lost:
+        _leave("error:", "red", f"not all could be printed ({_lost.strerror}); the work itself is done", 1)
     if _group:
         _exit(0)
 
 
+def _open_what_is_closed():
+    """Let standard input, output and error lead nowhere where the caller has closed them, so that no file gets their number."""
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(null)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", errors="backslashreplace"))  # noqa: SIM115
+
+
 def _leave(kind, colour, message, code):
     if _group:
-        for number in (signal.SIGINT, signal.SIGTERM):      # torchrun passes on what the terminal has sent already
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):   # torchrun passes on what the terminal has sent already
             signal.signal(number, signal.SIG_IGN)
     if _group is None or _group.has_last_word():
-        print(_coloured(kind, colour, sys.stderr), one_line(message), file=sys.stderr)
+        write_line(f"{_coloured(kind, colour, sys.stderr)} {one_line(message)}", sys.stderr)
     _exit(code)
 
 
@@ -134,7 +208,7 @@ def _exit(code):
 
 
 def lock(path, message):
-    """Lock the file `path`, made if it is missing, until the returned file is closed or this process ends, however it ends.
+    """Lock the file `path`, made if it is missing, until the returned file is closed or this program ends, however it ends.
 
     Raises UserError with `message` if another process holds the lock, OSError if the file cannot be made.
     """
@@ -146,6 +220,7 @@ def lock(path, message):
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):        # the latter on Windows' shares
             file.close()
             raise UserError(message) from None
+    _locks.add(file)
     return file
 
 
@@ -241,8 +316,8 @@ def write_editable(path, text, comment):
     if path.is_file():
         first, _, rest = path.read_bytes().decode(errors="replace").partition("\n")
         if f"{first}\n" != stamp(rest):
-            print(one_line(f"warning: {path} was edited, or is not of this program, so it stays as it is; rename it to have it "
-                           "written anew"), file=sys.stderr)
+            warn(f"warning: {path} was edited, or is not of this program, so it stays as it is; rename it to have it "
+                 "written anew")
             return
     with written_whole(path) as part:
         part.write_bytes((stamp(text) + text).encode())

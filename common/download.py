@@ -38,7 +38,7 @@ from torchvision.datasets import MNIST, SVHN, USPS, CelebA
 from tqdm import tqdm
 
 from common.archive import Archive
-from common.cli import CommandParser, UserError, in_threads, lock, move_folder, one_line, run_command, say
+from common.cli import CommandParser, UserError, in_threads, lock, move_folder, run_command, say, warn
 from common.data import (
     ATTRIBUTES,
     DIGIT_SIZE,
@@ -104,7 +104,7 @@ def main(arguments=None):
             try:
                 provide(name, args.data, downloads, mirror, args.mnistm, args.archive)
             except UserError as error:
-                print(one_line(f"error: {name}: {error}"), file=sys.stderr, flush=True)
+                warn(f"error: {name}: {error}")
                 failed.append(name)
     print_table(args.data, args.only)
     if failed:
@@ -152,7 +152,10 @@ def provide(name, data, downloads, mirror="", mnistm=None, archive=None):
             source = downloads
             check_room(data, dataset.room + bytes_to_download(dataset, downloads))
             for file in dataset.files:
-                fetch(file, dataset, downloads, mirror)
+                try:
+                    fetch(file, dataset, downloads, mirror)
+                except UserError as error:
+                    raise UserError(f"{archive} does not hold it, and {error}" if archive else str(error)) from None
             say(f"{name}: converting the images")
             dataset.build(downloads, building, dataset.counts)
         check_counts(dataset, building, source)
@@ -398,8 +401,9 @@ def copy_course_split(archive, top, split, folder):
             raise UserError(f"{table}, line {line}: found {fields}; expected "
                             f"{'0.0 and 1.0' if is_face else 'a label from 0 to 9'}")
         rows.append((name, *(f"{field[0]}.0" if is_face else field[0] for field in fields)))
-    images = {PurePosixPath(name).name for name in archive.names
-              if name.startswith(f"{top / split}/") and name.endswith(".png")}
+    # as in a folder, not those in others below it, nor hidden ones, as macOS adds to each
+    images = {path.name for path in map(PurePosixPath, archive.names)
+              if path.parent == top / split and path.name.endswith(".png") and not path.name.startswith(".")}
     if unlisted := images.difference(row[0] for row in rows):
         raise UserError(f"{table} has no row for the image {min(unlisted)}")
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from common.cli import is_quiet
+from common.cli import STARTED_BY, is_quiet, write_line
 
 START = Path(__file__).resolve().parent / "start.py"
 
@@ -35,8 +35,7 @@ class Console:
     def write(self, line, stream):
         with self.lock:
             if not self.closed:
-                tqdm.write(line, file=stream)
-                stream.flush()
+                write_line(line, stream)
 
 
 def run_jobs(jobs, at_once):
@@ -76,9 +75,9 @@ def run_jobs(jobs, at_once):
 
 def _start(job, console):
     # in a session of its own, so that Ctrl-C reaches it once, from here
-    process = subprocess.Popen(job.command, env=os.environ | job.environment, start_new_session=True,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               errors="backslashreplace")
+    environment = os.environ | {STARTED_BY: str(os.getpid())} | job.environment
+    process = subprocess.Popen(job.command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="backslashreplace")
 
     def show(lines, stream):
         for line in lines:

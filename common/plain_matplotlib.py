@@ -4,7 +4,6 @@ On import it reads MPLBACKEND, where a notebook may name a backend that is not i
 current folder, MATPLOTLIBRC and the home folder. Some of these end the import, or have it warn of each line.
 """
 import contextlib
-import logging
 import os
 import sys
 
@@ -17,13 +16,9 @@ def _on_its_own():
     folder = os.getcwd() if os.path.exists("matplotlibrc") else None
     if folder:
         os.chdir(os.sep)
-    logger = logging.getLogger("matplotlib")        # warns where there is no home folder to keep a list of fonts in
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(level)
         if folder:
             os.chdir(folder)
         for name, value in before.items():

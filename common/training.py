@@ -39,11 +39,11 @@ from common.cli import (
     UserError,
     duration,
     lock,
-    one_line,
     progress,
     say,
     some_of,
     visible,
+    warn,
     written_whole,
 )
 from common.data import digests, is_sample_data
@@ -371,7 +371,7 @@ class Run:
             path, reason = damaged.popitem()
             raise UserError(f"cannot go on from {path} ({reason}); start again in another --run")
         for path, reason in damaged.items():
-            print(one_line(f"warning: {path} is damaged ({reason}); going on from the one before"), file=sys.stderr)
+            warn(f"warning: {path} is damaged ({reason}); going on from the one before")
             path.unlink()       # so that it never takes the place of the good one
         say(f"{self.folder}: going on after epoch {self.epoch} of {self.epochs}")
         return state

@@ -19,7 +19,7 @@ import time
 import tracemalloc
 import types
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -610,7 +610,27 @@ def course_entries(top="hw3_data/"):
     return entries
 
 
-@pytest.mark.parametrize(("pack", "top"), [(zip_, "hw3_data/"), (tar, ""), (tar, "./hw3_data/")])
+def by_macos_zip(entries):
+    beside = (PurePosixPath("__MACOSX", name) for name, _ in entries)
+    return zip_((dict(entries) | {str(path.with_name(f"._{path.name}")): b"x" for path in beside}).items())
+
+
+def by_macos_tar(entries):
+    """With hidden pictures of other programs, too."""
+    paths = [PurePosixPath(name) for name, _ in entries]
+    beside = [path.with_name(hidden) for path in paths for hidden in (f"._{path.name}", ".DS_Store", f".{path.name}")]
+    thumbnails = [path.parent / ".thumbnails" / "9.png" for path in paths]
+    return tar([*((str(path), b"x") for path in beside), *entries, *((str(path), b"x") for path in thumbnails)])
+
+
+def by_windows(entries):
+    folders = {f"{parent}/" for name, _ in entries for parent in PurePosixPath(name).parents if parent.name}
+    return zip_([(name.replace("/", "\\"), content) for name, content in [*((name, b"") for name in folders), *entries]])
+
+
+@pytest.mark.parametrize(("pack", "top"), [
+    (zip_, "hw3_data/"), (tar, ""), (tar, "./hw3_data/"), (by_macos_zip, "hw3_data/"), (by_macos_tar, "hw3_data/"),
+    (by_windows, "hw3_data/"), (by_windows, "")])
 def test_course_archive(server, tmp_path, capsys, pack, top):
     archive = tmp_path / "hw3_data.anything"
     archive.write_bytes(pack(course_entries(top)))
@@ -666,6 +686,14 @@ def test_course_archive_with_too_few_images(server, tmp_path, capsys, monkeypatc
     assert left_over(data) == []
 
 
+def test_archive_that_holds_something_else(server, tmp_path, capsys):
+    server.files.clear()
+    archive = tmp_path / "archive"
+    archive.write_bytes(zip_([("hw3_data.zip", b"x")]))
+    assert run("--data", tmp_path / "data", "--archive", archive, "--only", "usps") != ""
+    assert f"error: usps: {archive} does not hold it, and http" in capsys.readouterr().err
+
+
 def mnistm_entries():
     entries = []
     for split, labels in MNIST_LABELS.items():
@@ -677,7 +705,7 @@ def mnistm_entries():
     return entries
 
 
-@pytest.mark.parametrize("pack", [tar, zip_])
+@pytest.mark.parametrize("pack", [tar, zip_, by_macos_tar, by_windows])
 def test_authors_mnistm(server, tmp_path, monkeypatch, capsys, pack):
     archive = tmp_path / "mnist_m"
     archive.write_bytes(pack(mnistm_entries()))
@@ -709,6 +737,8 @@ def test_mnistm_in_the_course_layout(server, tmp_path):
     (zip_, "hw3_data/digits/usps/train/../../../../../evil.png", b"x"),
     (zip_, "../evil.png", b"x"),
     (zip_, "..\\evil.png", b"x"),
+    (zip_, "hw3_data\\..\\..\\evil.png", b"x"),
+    (zip_, "__MACOSX/../../evil.png", b"x"),
     (zip_, "{tmp}/evil.png", b"x"),
     (zip_, "hw3_data/digits/usps/more", "a link"),
     (tar, "hw3_data/digits/usps/train/../../../../../evil.png", b"x"),
