@@ -149,6 +149,13 @@ def test_dcgan(recorded, tiny_data, kind):
     for row, steps in zip(tape.rows, epochs_of(losses, 2), strict=True):
         assert_row(row, steps)
 
+    # Radford et al. begin with convolutions from N(0, 0.02), and scales of BatchNorm from N(1, 0.02)
+    for name in ("Generator", "Discriminator"):
+        first = 3 if name == "Generator" else 2
+        convolution, scale = tape.start[name][f"main.{first}.weight"], tape.start[name][f"main.{first + 1}.weight"]
+        assert convolution.std() == pytest.approx(0.02, rel=0.05) and abs(convolution.mean()) < 1e-3
+        assert scale.std() == pytest.approx(0.02, rel=0.3) and scale.mean() == pytest.approx(1, abs=0.01)
+
     # the tested generator: the first step's weights, then a moving average
     average = get_ema_avg_fn({"report": 0.0, "tuned": 0.995, "colour": 0.8}[kind])
     states = [weights_of(step.after, "Generator") for step in by_generator]
@@ -361,15 +368,15 @@ ADDA = {        # flags; standardised, dropout, conditional, adversarial weight,
 @pytest.mark.parametrize("kind", ADDA)
 def test_adda(recorded, tiny_data, kind):
     flags, standardised, dropout, conditional, adversarial_weight, pseudo_weight, confidence = ADDA[kind]
-    tape = recorded("p4_adda", *flags, "--source-epochs", 2, "--epochs", 2, "--lr", 0.002, "--encoder-lr", 0.003,
+    tape = recorded("p4_adda", *flags, "--source-epochs", 3, "--epochs", 2, "--lr", 0.002, "--encoder-lr", 0.003,
                     "--discriminator-lr", 0.004)
     (source, labels, _), (target, _, _) = (tiny.read(tiny_data, name, "train") for name in ("usps", "mnistm"))
     source, target = (tiny.as_seen(images, standardised=standardised) for images in (source, target))
-    first, second = tape.steps[:6], tape.steps[6:]
+    first, second = tape.steps[:9], tape.steps[9:]
     assert len(second) == 2 * 2 * 3, "an epoch is one pass, over the source at first, then over the larger of both"
     rates = cosine if "cosine" in flags else lambda rate, count: [rate] * count
     betas = (0.5 if kind == "ours" else 0.9, 0.999)
-    assert_adam(first, rates(0.002, 6))
+    assert_adam(first, rates(0.002, 9))
     assert_adam(second[::2], rates(0.004, 6), betas)
     assert_adam(second[1::2], rates(0.003, 6), betas)
 
@@ -385,9 +392,8 @@ def test_adda(recorded, tiny_data, kind):
         assert_same_gradients(step.gradients, gradients_of(loss, LeNetEncoder2=encoder, LeNetClassifier=classifier))
         losses.append({"label_loss": loss.item(), "train_accuracy": share_right(logits, labels[numbers])})
         orders.append(numbers)
-    assert_shuffled(epochs_of(orders_joined := sum(orders, []), 2), len(source))
-    assert len(orders_joined) == 24
-    for row, steps in zip(tape.rows[:2], epochs_of(losses, 2), strict=True):
+    assert_shuffled(epochs_of(sum(orders, []), 3), len(source))
+    for row, steps in zip(tape.rows[:3], epochs_of(losses, 3), strict=True):
         assert_row(row, steps)
 
     # the target encoder starts from the source's; the latter and the classifier stay as they are from now on
@@ -400,7 +406,7 @@ def test_adda(recorded, tiny_data, kind):
         assert torch.equal(final["classifier"][key], tensor), key
 
     if pseudo_weight:
-        ensemble = network_says(tape, target, 6, "LeNetEncoder2", "LeNetClassifier", confidence)
+        ensemble = network_says(tape, target, 9, "LeNetEncoder2", "LeNetClassifier", confidence)
     source_encoder, classifier = LeNetEncoder2().eval(), LeNetClassifier()
     source_encoder.load_state_dict(learned["LeNetEncoder2"])
     classifier.load_state_dict(learned["LeNetClassifier"])
@@ -443,7 +449,7 @@ def test_adda(recorded, tiny_data, kind):
         losses.append(values | {"discriminator_loss": discriminator_loss.item(), "encoder_loss": encoder_loss.item(),
                                 "domain_accuracy": domain_accuracy.item()})
         orders.append(numbers)
-    for row, steps in zip(tape.rows[2:], epochs_of(losses, 2), strict=True):
+    for row, steps in zip(tape.rows[3:], epochs_of(losses, 2), strict=True):
         assert_row(row, steps)
     for side, images in enumerate((source, target)):
         assert_shuffled([sum((numbers[side] for numbers in epoch), []) for epoch in epochs_of(orders, 2)], len(images))

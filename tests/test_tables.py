@@ -347,8 +347,8 @@ def test_tables_and_figures_of_the_vae(tiny_data, tmp_path, monkeypatch):
     originals, reconstructions, below = drawn.arguments("p1_reconstructions")
     assert torch.allclose(originals, faces) and torch.allclose(below, errors, rtol=1e-3)
     assert torch.allclose((reconstructions - originals).square().mean(dim=(1, 2, 3)), errors, rtol=1e-3)
-    _, rows = zip(*((row[0], row[1:]) for row in tiny.read_rows(tiny.place(tiny_data, "face", "test").with_suffix(".csv"))[1:]))
-    marks = [dict(zip(ATTRIBUTES, map(float, line))) for line in rows]
+    header, *rows = tiny.read_rows(tiny.place(tiny_data, "face", "test").with_suffix(".csv"))
+    marks = [{name: value == "1.0" for name, value in zip(header, line)} for line in rows]
     hair = [[name for name in ("Black_Hair", "Blond_Hair", "Brown_Hair") if mark[name]] for mark in marks]
     hair = [colours[0].split("_")[0].lower() if len(colours) == 1 else "other" for colours in hair]
     labels = [f"{'male' if mark['Male'] else 'not male'}, {colour} hair" for mark, colour in zip(marks, hair)]
