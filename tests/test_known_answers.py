@@ -136,12 +136,12 @@ def test_each_image_gets_its_own_label(problem, standardised, scrambled, tmp_pat
     assert (seen - expected[:, :, None, None]).abs().max() < 0.05, "a jpg's colours are nearly right"
 
     # hw_eval.py counts what is right, whatever the order of the rows
-    wrong = list(truth)[3:10]
+    wrong = [next(name for name in truth if truth[name] == digit) for digit in range(10)]
     tiny.write_rows(tmp_path / "truth.csv", [("image_name", "label"), *(
         (name, (digit + 1) % 10 if name in wrong else digit) for name, digit in list(truth.items())[:148])])
     capsys.readouterr()
     run(monkeypatch, hw_eval, tmp_path / "pred.csv", tmp_path / "truth.csv")
-    assert capsys.readouterr().out == "Accuracy: 141/148 (95.27%)\n"
+    assert capsys.readouterr().out == "Accuracy: 138/148 (93.24%)\n"
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
