@@ -310,24 +310,22 @@ def test_dann(recorded, tiny_data, kind):
         networks = dann_networks(step)
         call, = step.of("FeatureExtractor") if number or not pseudo_weight else step.of("FeatureExtractor")[-1:]
         assert call.training and len(call.inputs) == 8
-        # both domains go through the network together, so BatchNorm's statistics are those of both
-        features = networks["FeatureExtractor"](call.inputs)
         of_source, of_target = (tiny.which(call.inputs, domain) for domain in (source, target))
         assert None not in of_source[:4] + of_target[4:] and set(of_source[4:] + of_target[:4]) == {None}
         of_source, of_target = of_source[:4], of_target[4:]
-        halves = iter(features.chunk(2))
-        optimizer = Given(step, networks)
-        progress = number / ((epochs - alone) * per_epoch)
-        weight = domain_weight * math.tanh(5 * progress)        # the paper's 2 / (1 + exp(-10 p)) - 1
-        logits, target_logits = networks["Classifier"](features).chunk(2)
-        values = {"train_accuracy": share_right(logits, labels[of_source])}
-        expected = {}
+        values, expected = {}, {}
         if pseudo_weight:
+            _, target_logits = networks["Classifier"](networks["FeatureExtractor"](call.inputs)).chunk(2)
             loss, values["pseudo_share"] = ensemble.loss_and_share(target_logits, of_target)
             values["pseudo_loss"] = loss.item()
-            expected = gradients_of(loss, **networks) if loss.item() else {}
-            features = networks["FeatureExtractor"](call.inputs)
-            halves = iter(features.chunk(2))
+            expected = gradients_of(loss, **networks)
+        # both domains go through the network together, so BatchNorm's statistics are those of both
+        features = networks["FeatureExtractor"](call.inputs)
+        halves = iter(features.chunk(2))
+        progress = number / ((epochs - alone) * per_epoch)
+        weight = domain_weight * math.tanh(5 * progress)        # the paper's 2 / (1 + exp(-10 p)) - 1
+        optimizer = Given(step, networks)
+        values["train_accuracy"] = share_right(networks["Classifier"](features)[:4], labels[of_source])
         scores = networks["Discriminator"](features)
         values["domain_accuracy"] = ((scores[:4] > 0.5).sum() + (scores[4:] <= 0.5).sum()).item() / 8
         label_loss, source_loss, target_loss = dann_step(
