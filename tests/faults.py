@@ -168,7 +168,7 @@ FAULTS = {
         ('target_accuracy=accuracy(network, tests["target"]', 'target_accuracy=accuracy(network, tests["source"]', OF_DANN),
         ('source_accuracy=accuracy(network, tests["source"]', 'source_accuracy=accuracy(network, tests["target"]', OF_DANN),
         ('settings[name], "test", settings["limit"])', 'settings[name], "train", settings["limit"])', OF_DANN),
-        ("((domain_scores > 0.5) == domains.bool())", "((domain_scores > 0.5) != domains.bool())", DANN),
+        ("((domain_scores > 0.5) == domains.bool())", "((domain_scores > 0.5) != domains.bool())", DANN, DANN_ALONE),
     ],
     "p3_dann/figures.py": [
         ('percent("target_accuracy") for pair in PAIRS', 'percent("target_accuracy") for pair in PAIRS[::-1]', PAGE),
