@@ -34,6 +34,9 @@ def test_labels_start_from_the_source_network_and_follow_the_running_mean():
     labels.update(everyone, turned)
     # means 0.6 * 0.8 + 0.4 * 0.2 / 9 = 0.489 for the digit before, 0.6 * 0.2 / 9 + 0.4 * 0.8 = 0.333 for the new one
     assert labels.look_up(everyone).tolist() == [NO_LABEL] * 10, "the mean is under the confidence asked for"
+    labels.confidence = 0.45
+    assert labels.look_up(everyone).tolist() == list(range(10)), "what was said before weighs more"
+    labels.confidence = 0.6
     labels.update(everyone, turned)
     labels.update(everyone, turned)
     assert labels.look_up(everyone).tolist() == list(range(9, -1, -1))

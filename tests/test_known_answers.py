@@ -3,6 +3,7 @@
 What a grader runs, and the numbers that a run says of itself.
 """
 import csv
+import functools
 import json
 import math
 import sys
@@ -17,6 +18,7 @@ import p1_vae.inference
 import p2_dcgan.inference
 import p3_dann.inference
 import p4_adda.inference
+from common.data import stream_images
 from common.training import save_weights
 from p1_vae.model import VAE
 from p2_dcgan.model import Generator
@@ -134,12 +136,12 @@ def test_each_image_gets_its_own_label(problem, standardised, scrambled, tmp_pat
     assert (seen - expected[:, :, None, None]).abs().max() < 0.05, "a jpg's colours are nearly right"
 
     # hw_eval.py counts what is right, whatever the order of the rows
-    wrong = list(truth)[3:10]
+    wrong = [next(name for name in truth if truth[name] == digit) for digit in range(10)]
     tiny.write_rows(tmp_path / "truth.csv", [("image_name", "label"), *(
-        (name, (digit + 1) % 10 if name in wrong else digit) for name, digit in truth.items())])
+        (name, (digit + 1) % 10 if name in wrong else digit) for name, digit in list(truth.items())[:148])])
     capsys.readouterr()
     run(monkeypatch, hw_eval, tmp_path / "pred.csv", tmp_path / "truth.csv")
-    assert capsys.readouterr().out == "Accuracy: 143/150 (95.33%)\n"
+    assert capsys.readouterr().out == "Accuracy: 138/148 (93.24%)\n"
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -331,6 +333,8 @@ def test_each_reconstruction_has_its_own_name_and_error(tiny_data, tmp_path, mon
     for parameter in vae.parameters():
         parameter.mul_(3)
     save_weights(tmp_path / "weights.pt", {}, vae=vae)
+    # as if there were more than fit into memory at once
+    monkeypatch.setattr(p1_vae.inference, "stream_images", functools.partial(stream_images, block=4))
     run(monkeypatch, p1_vae.inference, "--reconstruct", tiny.place(tiny_data, "face", "test"), tmp_path / "out", "--weights",
         tmp_path / "weights.pt")
     faces, _, names = tiny.read(tiny_data, "face", "test")

@@ -1,4 +1,5 @@
 """The modules are the report's, line by line, and map what they should to what they should."""
+import math
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,20 @@ def test_vae_shapes_and_range():
     assert mu.shape == logvar.shape == (2, 256)
     assert reconstruction.shape == (2, 3, 64, 64)
     assert 0 <= reconstruction.min() and reconstruction.max() <= 1
+
+
+@torch.no_grad()
+def test_vae_draws_its_latent_from_the_encoders_distribution():
+    vae = p1_vae.model.VAE()
+    vae.decoder = torch.nn.Identity()
+    for layer, value in ((vae.encoder.fc_mu, 3.0), (vae.encoder.fc_logvar, 1.6)):
+        layer.weight.zero_()
+        layer.bias.fill_(value)
+    latents, mu, logvar = vae(torch.rand(8, 3, 64, 64))
+    assert mu.unique().item() == 3 and logvar.unique().item() == pytest.approx(1.6)
+    latents = (latents.flatten() - 3) / math.exp(0.8)       # sigma is the root of the variance
+    assert abs(latents.mean()) < 0.1 and latents.std() == pytest.approx(1, abs=0.06)
+    assert latents.abs().max() > 2.5 and latents.unique().numel() > 2000
 
 
 def test_vae_draws_a_new_latent_each_time():

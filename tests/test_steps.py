@@ -122,7 +122,7 @@ SHOWN = {"report": lambda images: images, "tuned": translate, "colour": lambda i
 @pytest.mark.parametrize("kind", DCGAN)
 def test_dcgan(recorded, tiny_data, kind):
     tape = recorded("p2_dcgan", *DCGAN[kind], "--epochs", 2, "--generator-lr", 0.0002, "--discriminator-lr", 0.0001,
-                    "--lr-step", 1, "--lr-decay", 0.5)
+                    "--lr-step", 1, "--lr-decay", 0.5, "--limit", 6, "--batch-size", 3)
     by_discriminator, by_generator = tape.steps[::2], tape.steps[1::2]
     losses = []
     for step, next_step in zip(by_discriminator, by_generator, strict=True):
@@ -149,6 +149,13 @@ def test_dcgan(recorded, tiny_data, kind):
     for row, steps in zip(tape.rows, epochs_of(losses, 2), strict=True):
         assert_row(row, steps)
 
+    # Radford et al. begin with convolutions from N(0, 0.02), and scales of BatchNorm from N(1, 0.02)
+    for name in ("Generator", "Discriminator"):
+        first = 3 if name == "Generator" else 2
+        convolution, scale = tape.start[name][f"main.{first}.weight"], tape.start[name][f"main.{first + 1}.weight"]
+        assert convolution.std() == pytest.approx(0.02, rel=0.05) and abs(convolution.mean()) < 1e-3
+        assert scale.std() == pytest.approx(0.02, rel=0.3) and scale.mean() == pytest.approx(1, abs=0.01)
+
     # the tested generator: the first step's weights, then a moving average
     average = get_ema_avg_fn({"report": 0.0, "tuned": 0.995, "colour": 0.8}[kind])
     states = [weights_of(step.after, "Generator") for step in by_generator]
@@ -168,25 +175,23 @@ def test_dcgan(recorded, tiny_data, kind):
         assert 2 < numbers.abs().max() < 6 if kind == "colour" else 0.97 < numbers.abs().max() <= 1
         assert abs(numbers.mean()) < 0.1
     if kind == "report":
-        faces, _, _ = tiny.read(tiny_data, "face", "train")
+        faces = tiny.read(tiny_data, "face", "train")[0][:6]
         real = torch.cat([step.of("Discriminator")[0].inputs for step in by_discriminator])
         assert_shuffled(epochs_of(which_face(real, 2 * faces - 1, True, False), 2), len(faces))
 
 
 def test_brightness_and_contrast_are_those_of_real_faces(recorded, tiny_data):
-    tape = recorded("p2_dcgan", "--epochs", 1, *flip_flags(False, True), "--brightness-contrast", 0.2)
+    tape = recorded("p2_dcgan", "--epochs", 1, "--limit", 4, *flip_flags(False, False), "--brightness-contrast", 0.2)
     faces, _, _ = tiny.read(tiny_data, "face", "train")
-    for step in tape.steps[::2]:
-        (noise,), (real, fake) = step.of("Generator"), step.of("Discriminator")
-        assert tiny.which(real.inputs, 2 * faces - 1) == [None] * 4 and real.inputs.min() < -0.3
-        assert torch.equal(fake.inputs, noise.output)
+    (noise,), (real, fake) = tape.steps[0].of("Generator"), tape.steps[0].of("Discriminator")
+    assert tiny.which(real.inputs, 2 * faces - 1) == [None] * 4 and real.inputs.min() < -0.3
+    assert torch.equal(fake.inputs, noise.output)
 
 
 def test_real_faces_are_turned_upside_down_alone_where_that_is_asked_for(recorded, tiny_data):
-    tape = recorded("p2_dcgan", "--epochs", 1, *flip_flags(False, True))
+    tape = recorded("p2_dcgan", "--epochs", 1, "--limit", 4, *flip_flags(False, True))
     faces, _, _ = tiny.read(tiny_data, "face", "train")
-    real = torch.cat([step.of("Discriminator")[0].inputs for step in tape.steps[::2]])
-    assert None not in which_face(real, 2 * faces - 1, False, True)
+    assert None not in which_face(tape.steps[0].of("Discriminator")[0].inputs, 2 * faces - 1, False, True)
 
 
 # ---- problems 3 and 4: digits ----------------------------------------------------------------------------------------
@@ -305,24 +310,22 @@ def test_dann(recorded, tiny_data, kind):
         networks = dann_networks(step)
         call, = step.of("FeatureExtractor") if number or not pseudo_weight else step.of("FeatureExtractor")[-1:]
         assert call.training and len(call.inputs) == 8
-        # both domains go through the network together, so BatchNorm's statistics are those of both
-        features = networks["FeatureExtractor"](call.inputs)
         of_source, of_target = (tiny.which(call.inputs, domain) for domain in (source, target))
         assert None not in of_source[:4] + of_target[4:] and set(of_source[4:] + of_target[:4]) == {None}
         of_source, of_target = of_source[:4], of_target[4:]
-        halves = iter(features.chunk(2))
-        optimizer = Given(step, networks)
-        progress = number / ((epochs - alone) * per_epoch)
-        weight = domain_weight * math.tanh(5 * progress)        # the paper's 2 / (1 + exp(-10 p)) - 1
-        logits, target_logits = networks["Classifier"](features).chunk(2)
-        values = {"train_accuracy": share_right(logits, labels[of_source])}
-        expected = {}
+        values, expected = {}, {}
         if pseudo_weight:
+            _, target_logits = networks["Classifier"](networks["FeatureExtractor"](call.inputs)).chunk(2)
             loss, values["pseudo_share"] = ensemble.loss_and_share(target_logits, of_target)
             values["pseudo_loss"] = loss.item()
-            expected = gradients_of(loss, **networks) if loss.item() else {}
-            features = networks["FeatureExtractor"](call.inputs)
-            halves = iter(features.chunk(2))
+            expected = gradients_of(loss, **networks)
+        # both domains go through the network together, so BatchNorm's statistics are those of both
+        features = networks["FeatureExtractor"](call.inputs)
+        halves = iter(features.chunk(2))
+        progress = number / ((epochs - alone) * per_epoch)
+        weight = domain_weight * math.tanh(5 * progress)        # the paper's 2 / (1 + exp(-10 p)) - 1
+        optimizer = Given(step, networks)
+        values["train_accuracy"] = share_right(networks["Classifier"](features)[:4], labels[of_source])
         scores = networks["Discriminator"](features)
         values["domain_accuracy"] = ((scores[:4] > 0.5).sum() + (scores[4:] <= 0.5).sum()).item() / 8
         label_loss, source_loss, target_loss = dann_step(
@@ -361,15 +364,15 @@ ADDA = {        # flags; standardised, dropout, conditional, adversarial weight,
 @pytest.mark.parametrize("kind", ADDA)
 def test_adda(recorded, tiny_data, kind):
     flags, standardised, dropout, conditional, adversarial_weight, pseudo_weight, confidence = ADDA[kind]
-    tape = recorded("p4_adda", *flags, "--source-epochs", 2, "--epochs", 2, "--lr", 0.002, "--encoder-lr", 0.003,
+    tape = recorded("p4_adda", *flags, "--source-epochs", 3, "--epochs", 2, "--lr", 0.002, "--encoder-lr", 0.003,
                     "--discriminator-lr", 0.004)
     (source, labels, _), (target, _, _) = (tiny.read(tiny_data, name, "train") for name in ("usps", "mnistm"))
     source, target = (tiny.as_seen(images, standardised=standardised) for images in (source, target))
-    first, second = tape.steps[:6], tape.steps[6:]
+    first, second = tape.steps[:9], tape.steps[9:]
     assert len(second) == 2 * 2 * 3, "an epoch is one pass, over the source at first, then over the larger of both"
     rates = cosine if "cosine" in flags else lambda rate, count: [rate] * count
     betas = (0.5 if kind == "ours" else 0.9, 0.999)
-    assert_adam(first, rates(0.002, 6))
+    assert_adam(first, rates(0.002, 9))
     assert_adam(second[::2], rates(0.004, 6), betas)
     assert_adam(second[1::2], rates(0.003, 6), betas)
 
@@ -385,9 +388,8 @@ def test_adda(recorded, tiny_data, kind):
         assert_same_gradients(step.gradients, gradients_of(loss, LeNetEncoder2=encoder, LeNetClassifier=classifier))
         losses.append({"label_loss": loss.item(), "train_accuracy": share_right(logits, labels[numbers])})
         orders.append(numbers)
-    assert_shuffled(epochs_of(orders_joined := sum(orders, []), 2), len(source))
-    assert len(orders_joined) == 24
-    for row, steps in zip(tape.rows[:2], epochs_of(losses, 2), strict=True):
+    assert_shuffled(epochs_of(sum(orders, []), 3), len(source))
+    for row, steps in zip(tape.rows[:3], epochs_of(losses, 3), strict=True):
         assert_row(row, steps)
 
     # the target encoder starts from the source's; the latter and the classifier stay as they are from now on
@@ -400,7 +402,7 @@ def test_adda(recorded, tiny_data, kind):
         assert torch.equal(final["classifier"][key], tensor), key
 
     if pseudo_weight:
-        ensemble = network_says(tape, target, 6, "LeNetEncoder2", "LeNetClassifier", confidence)
+        ensemble = network_says(tape, target, 9, "LeNetEncoder2", "LeNetClassifier", confidence)
     source_encoder, classifier = LeNetEncoder2().eval(), LeNetClassifier()
     source_encoder.load_state_dict(learned["LeNetEncoder2"])
     classifier.load_state_dict(learned["LeNetClassifier"])
@@ -443,7 +445,7 @@ def test_adda(recorded, tiny_data, kind):
         losses.append(values | {"discriminator_loss": discriminator_loss.item(), "encoder_loss": encoder_loss.item(),
                                 "domain_accuracy": domain_accuracy.item()})
         orders.append(numbers)
-    for row, steps in zip(tape.rows[2:], epochs_of(losses, 2), strict=True):
+    for row, steps in zip(tape.rows[3:], epochs_of(losses, 2), strict=True):
         assert_row(row, steps)
     for side, images in enumerate((source, target)):
         assert_shuffled([sum((numbers[side] for numbers in epoch), []) for epoch in epochs_of(orders, 2)], len(images))

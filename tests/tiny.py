@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from common.data import ATTRIBUTES
 
 DOMAINS = ("usps", "mnistm", "svhn")
-# images in train and test; the rows of each csv are in another order than its names
+# images in train and test; the rows of each csv are in another order than its names, the attributes than those of the course
 SIZES = {"usps": (12, 9), "mnistm": (8, 11), "svhn": (10, 7), "face": (8, 6)}
 
 
@@ -25,7 +25,7 @@ def make(root):
     """Write all datasets below the folder `root`: patches and noise, gray in USPS, with labels and attributes at random."""
     random = np.random.default_rng(0)
     for dataset, counts in SIZES.items():
-        size, header = (64, ATTRIBUTES) if dataset == "face" else (28, ("label",))
+        size, header = (64, ATTRIBUTES[::-1]) if dataset == "face" else (28, ("label",))
         for split, count in zip(("train", "test"), counts):
             folder = place(root, dataset, split)
             folder.mkdir(parents=True)

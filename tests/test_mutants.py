@@ -1,0 +1,31 @@
+"""The faults of tests/faults.py fit the code and the tests as they are now; python3 -m tests.mutants tries them."""
+import ast
+import re
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.faults import FAULTS
+from tests.mutants import with_fault
+
+ALL = [(path, *row) for path, rows in FAULTS.items() for row in rows]
+
+
+def test_there_are_enough_faults_and_none_twice():
+    assert len(ALL) >= 90 and len({(path, old, new) for path, old, new, *_ in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("path", FAULTS)
+def test_each_faults_place_is_found_once_and_gives_python(path):
+    text = (REPOSITORY / path).read_text(encoding="utf-8")
+    for old, new, *_ in FAULTS[path]:
+        faulty = with_fault(text, old, new)
+        assert ast.dump(ast.parse(faulty)) != ast.dump(ast.parse(text)), f"{new} changes nothing"
+
+
+def test_the_tests_that_should_notice_are_there():
+    for path, old, _, *tests in ALL:
+        assert tests, f"{path}: {old}"
+        for test in tests:
+            file, name = re.fullmatch(r"(tests/\w+\.py)::(\w+)(?:\[.*\])?", test).groups()
+            assert f"\ndef {name}(" in (REPOSITORY / file).read_text(encoding="utf-8"), f"{path}: there is no {test}"
