@@ -85,8 +85,6 @@ def indented(header, rows):
 
 
 def table_of_hardware(found):
-    if not found:
-        return None
     rows = [[name, str(value)] for name, value in found.get("machine", {}).items()]
     for name in ("bfloat16", "float32", "TF32"):
         if name in found:
@@ -95,7 +93,7 @@ def table_of_hardware(found):
         rows.append(["copy, read and written", f"{found['bfloat16']['copy'] / 1e9:.0f} GB/s"])
     if "start" in found:
         rows.append(["a training's start", f"{found['start']['seconds']:.1f} s"])
-    return "The machine", indented(*rows[:1], rows[1:])
+    return ("The machine", indented(rows[0], rows[1:])) if rows else None
 
 
 def table_of_checks(items):
