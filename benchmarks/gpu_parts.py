@@ -230,7 +230,8 @@ def full_size(place):
         yield selector, partial(cost, place, selector)
         if selector == "p4:usps-mnistm":
             yield "4 at once p4", partial(at_once, place, selector)
-    yield "4 at once p3", partial(at_once, place, "p3:usps-mnistm:dann")
+        if selector == "p1":
+            yield "4 at once p3", partial(at_once, place, "p3:usps-mnistm:dann")
     yield "figures", partial(figures, place)
     for selector in ("p2:uniform", "p1") if place.gpu else ():
         yield f"4 at once {selector[:2]}", partial(at_once, place, selector)

@@ -14,6 +14,7 @@ from benchmarks.gpu_parts import FEW, KINDS, MARK, Place, kind_of, make_random_d
 from benchmarks.measure import Stopwatch, graphed
 from benchmarks.on_gpu import Results, run_part, tables
 from benchmarks.pack import pack, unpack
+from common import cli
 from common.cli import UserError
 from common.data import SPLITS, digest, load_digits, load_faces
 from common.plan import RUNS
@@ -28,7 +29,7 @@ def place(tmp_path, sample_data, monkeypatch):
     """A Place on the CPU with the sample data, where trainings that would be processes run in this one."""
     def run_jobs(jobs, at_once):
         for _, (_, _, module, *words), *_ in jobs:
-            with mock.patch.object(sys, "argv", [module, *words]):
+            with mock.patch.object(sys, "argv", [module, *words]), mock.patch.object(cli, "_quiet", False):
                 importlib.import_module(module).main()
         return []
     monkeypatch.setattr(gpu_parts, "run_jobs", run_jobs)
