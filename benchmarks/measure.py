@@ -127,6 +127,7 @@ def stepping(problem, variant):
         return network
     with contextlib.ExitStack() as patches:
         if "compile" in variant:
+            torch.compiler.reset()      # each call makes networks anew, and of a kind only some are compiled
             patches.enter_context(mock.patch.object(module, "wrap", compiled))
         if "graphs" in variant:     # Adam refuses to be recorded without
             adam = functools.partial(torch.optim.Adam, capturable=True)

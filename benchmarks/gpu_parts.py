@@ -1,0 +1,418 @@
+"""The parts of benchmarks/on_gpu.sh, which starts each as a process of its own:
+
+    python3 -m benchmarks.gpu_parts throughput --scratch DIR [--done FILE]
+
+A part is a list of items, each of which finds something out. What it is goes to standard output as it comes, as lines that
+begin with MARK; on_gpu.py reads them. Without a GPU the same is done on the CPU, so small that only its working is shown.
+"""
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks.measure import VARIANTS, ceilings, train, train_watched
+from benchmarks.pack import unpack, write_split
+from benchmarks.throughput import measure
+from common.cli import CommandParser, UserError, folder_written_whole, run_command
+from common.data import ATTRIBUTES, DIGIT_SIZE, DOMAINS, FACE_SIZE, SPLITS, load_digits, load_faces
+from common.jobs import REPOSITORY, Job, run_jobs
+from common.plan import PACKAGES, RUNS
+from common.training import git_revision, hardware_name, pick_device, pick_precision, read_json
+from common.uda import PAIRS
+from tests.gpu_checks import CHECKS
+
+MARK = "@on_gpu "
+PACK = REPOSITORY / "digits.zip"
+# images to train on and to test on
+OFFICIAL = {"face": (40_000, 2_621), "usps": (7_291, 2_007), "mnistm": (60_000, 10_000), "svhn": (73_257, 26_032)}
+FEW = {name: (40, 40) for name in OFFICIAL}
+DIFFERENT = 1000        # images of a split, which come again under other names: that makes no difference to any time
+# a run of each kind whose cost differs; the others cost as much as one of these (see kind_of)
+KINDS = ("p3:usps-mnistm:dann", "p4:usps-mnistm", "p2:uniform", "p1", "p3:mnistm-svhn:source", "p3:mnistm-svhn:dann",
+         "p3:svhn-usps:dann", "p4:mnistm-svhn", "p4:svhn-usps", "p3:usps-mnistm:source", "p3:svhn-usps:source")
+STEPS = {"p3": "400", "p4": "1500"}     # of an epoch whose time is compared: some seconds
+TINY = ("--limit", "24", "--batch-size", "8")       # of every training without a GPU
+
+
+class Place(NamedTuple):
+    """Where a part works, and with what."""
+    scratch: Path           # a folder for data and runs, which later parts use again
+    device: torch.device
+
+    @property
+    def gpu(self):
+        return self.device.type == "cuda"
+
+    def words(self, problem):
+        """The flags of every training of a problem here."""
+        small = () if self.gpu else (*TINY, *(("--image-size", "8") if problem == "p3" else ()))
+        return ("--device", str(self.device), "--quiet", *small)
+
+    def made(self, name, make):
+        """The folder `name` in the scratch folder, by make(folder) if it is not there; by one process at a time."""
+        with open(self.scratch / f"{name}.lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not (self.scratch / name).is_dir():
+                make(self.scratch / name)
+        return self.scratch / name
+
+    def random_data(self, sizes):
+        """A data folder with so many images to train on and to test on, by data set."""
+        count = sum(map(sum, sizes.values()))
+        return self.made(f"random_{count}", partial(make_random_data, sizes=sizes))
+
+    def official(self):
+        return self.random_data(OFFICIAL if self.gpu else FEW)
+
+    def real(self):
+        """The data folder of the pack, or None where there is none."""
+        return self.made(f"digits_{PACK.stat().st_size}", partial(unpack, PACK)) if PACK.is_file() else None
+
+
+def make_random_data(root, sizes):
+    """Write random images to the folder `root` in the course layout, and the product's cache of them.
+
+    `sizes`: {"face" or a domain: (images to train on, images to test on)}.
+    """
+    random = np.random.default_rng(0)
+    with folder_written_whole(root) as folder:
+        for name, counts in sizes.items():
+            for split, count in zip(SPLITS, counts):
+                size, different = FACE_SIZE if name == "face" else DIGIT_SIZE, min(count, DIFFERENT)
+                # of 4×4 pixels each, so that they compress as pictures do; USPS's are gray
+                channels = () if name == "usps" else (3,)
+                coarse = random.integers(0, 256, (different, size // 4, size // 4, *channels), np.uint8)
+                images = coarse.repeat(4, axis=1).repeat(4, axis=2)
+                if name == "face":
+                    rows = random.integers(0, 2, (count, len(ATTRIBUTES))).astype(float).tolist()
+                    write_split(folder / "face", split, ATTRIBUTES, rows, images)
+                else:
+                    labels = random.permutation(np.arange(count) % 10).tolist()
+                    write_split(folder / "digits" / name, split, ("label",), [(label,) for label in labels], images)
+        for split in SPLITS:
+            load_faces(folder, split)
+            for domain in DOMAINS:
+                load_digits(folder, domain, split)
+
+
+# ---- 1: the machine --------------------------------------------------------------------------------------------------
+
+def hardware(place):
+    yield "machine", partial(machine, place)
+    seconds = 1 if place.gpu else 0.1
+    yield "float32", lambda: dict(zip(("product", "copy"), ceilings(place.device, "float32", seconds)))
+    yield "bfloat16", lambda: dict(zip(("product", "copy"), ceilings(place.device, "bfloat16", seconds)))
+    if place.gpu:
+        yield "TF32", partial(tf32_product, place, seconds)
+    yield "start", partial(seconds_to_start, place)
+
+
+def machine(place):
+    facts = {"device": hardware_name(place.device), "precision": pick_precision(place.device), "cores": os.cpu_count(),
+             "python": platform.python_version(), "torch": torch.__version__, "git revision": git_revision()}
+    if place.gpu:
+        cuda = torch.cuda.get_device_properties(place.device)
+        facts |= {"GPU memory, GiB": round(cuda.total_memory / 2**30), "multiprocessors": cuda.multi_processor_count,
+                  "CUDA": torch.version.cuda, "cuDNN": torch.backends.cudnn.version(),
+                  "NCCL": ".".join(map(str, torch.cuda.nccl.version()))}
+        with contextlib.suppress(OSError):
+            result = subprocess.run(["nvidia-smi", "--query-gpu=driver_version,power.limit,clocks.max.sm",
+                                     "--format=csv,noheader"], capture_output=True, text=True)
+            facts["driver, power, clock"] = result.stdout.strip()
+    return facts
+
+
+def tf32_product(place, seconds):
+    """What float32 reaches where the product is rounded to TF32, as PyTorch does in convolutions unless told otherwise."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        return {"product": ceilings(place.device, "float32", seconds)[0]}
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def seconds_to_start(place):
+    """How long a training takes to import what it needs and to find its device."""
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", f"import torch, p4_adda.train; torch.ones(1, device='{place.device}')"],
+                   cwd=REPOSITORY, check=True)
+    return {"seconds": time.monotonic() - started}
+
+
+# ---- 2: correctness --------------------------------------------------------------------------------------------------
+
+def correctness(place):
+    # those of problem 4 are seconds on a CPU
+    for name, check in CHECKS.items():
+        if place.gpu or name.startswith("p4"):
+            yield name, partial(run_check, place, check, name)
+
+
+def run_check(place, check, name):
+    folder = emptied(place.scratch / "checks" / "".join(c if c.isalnum() else "_" for c in name))
+    started = time.monotonic()
+    found = check(place.device, place.random_data(FEW), folder)
+    return {"seconds": time.monotonic() - started} | (found or {})
+
+
+def emptied(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+# ---- 3: throughput ---------------------------------------------------------------------------------------------------
+
+def throughput(place):
+    args = SimpleNamespace(limit=None, batch_size=None, rounds=2, seconds=2, workers=8)
+    if not place.gpu:
+        args = SimpleNamespace(limit=6, batch_size=2, rounds=1, seconds=0, workers=0)
+    order = ("p3", "p1", "p2", "p4")
+    precision = pick_precision(place.device)
+    # the most important first, and compilation, which takes longest, last
+    for variant in sorted(VARIANTS, key=lambda variant: "compile" in variant) if place.gpu else ("eager",):
+        for problem in order:
+            yield f"{variant} {problem}", partial(speed, problem, args, place, precision, variant)
+        if variant == "eager":
+            for problem in order:
+                yield f"profile {problem}", partial(profile, problem, args, place, precision)
+
+
+def speed(problem, args, place, precision, variant):
+    if variant != "eager":
+        args = SimpleNamespace(**vars(args) | {"rounds": 1})
+    found = measure(problem, args, place.official(), place.device, precision, variant, reference=variant == "eager")
+    return found._asdict()
+
+
+def profile(problem, args, place, precision):
+    """Which operations a step spends the device's time on: {"ms": of a step, "operations": [[name, calls, ms] …]}."""
+    warm_up, steps = (15, 10) if place.gpu else (1, 1)
+    kinds = torch.profiler.ProfilerActivity
+    profiler = torch.profiler.profile(activities=[kinds.CPU, *([kinds.CUDA] if place.gpu else [])])
+
+    def watch(batches):
+        for number, batch in zip(range(warm_up + steps), batches):
+            if number == warm_up:
+                profiler.start()
+            yield batch
+        if place.gpu:
+            torch.cuda.synchronize()
+        profiler.stop()
+    words = () if place.gpu else ("--limit", args.limit, "--batch-size", args.batch_size)
+    train_watched(problem, watch, "--data", place.official(), "--device", place.device, "--precision", precision, *words)
+    # of what the host calls, each with the time of the kernels that it starts
+    rows = [[event.key, event.count / steps, (event.self_device_time_total if place.gpu else event.self_cpu_time_total)
+             / 1000 / steps] for event in profiler.key_averages() if event.device_type == torch.autograd.DeviceType.CPU]
+    rows.sort(key=lambda row: -row[2])
+    return {"ms": sum(row[2] for row in rows), "operations": rows[:12]}
+
+
+# ---- 4: the report's runs at full size -------------------------------------------------------------------------------
+
+def full_size(place):
+    for selector in KINDS if place.gpu else ("p4:usps-mnistm", "p1"):
+        yield selector, partial(cost, place, selector)
+        if selector == "p4:usps-mnistm":
+            yield "4 at once p4", partial(at_once, place, selector)
+        if selector == "p1":
+            yield "4 at once p3", partial(at_once, place, "p3:usps-mnistm:dann")
+    yield "figures", partial(figures, place)
+    for selector in ("p2:uniform", "p1") if place.gpu else ():
+        yield f"4 at once {selector[:2]}", partial(at_once, place, selector)
+
+
+def words_of(selector):
+    """A run of the plan by its selector: (its problem, its folder's name, the flags that make it that run)."""
+    run = next(run for run in RUNS if run.selector == selector)
+    return run.problem, run.folder, [word for name, value in run.defining.items() for word in (f"--{name}", str(value))]
+
+
+def kind_of(selector):
+    """Which of KINDS costs what that run of the plan does."""
+    problem, *parts = selector.split(":")
+    if problem in ("p1", "p2"):
+        return {"p1": "p1", "p2": "p2:uniform"}[problem]
+    if parts[1:] == ["target"]:         # trained on the target alone, as another pair's lower bound is
+        return next(f"p3:{s}-{t}:source" for s, t in PAIRS if s == parts[0].split("-")[1])
+    return selector
+
+
+def two_epochs(problem):
+    return ("--epochs", "2", *(("--source-epochs", "2") if problem == "p4" else ()))
+
+
+def cost(place, selector):
+    """Train that run for two epochs (of ADDA, of either phase): the seconds in all, and each epoch's as it was counted."""
+    problem, name, flags = words_of(selector)
+    folder, data = emptied(place.scratch / "kinds" / name), place.official()
+    started = time.monotonic()
+    train(problem, "--data", data, "--run", folder, *flags, *two_epochs(problem), *place.words(problem))
+    return {"seconds": time.monotonic() - started, "epochs": seconds_of_epochs(folder)}
+
+
+def seconds_of_epochs(folder):
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    column = lines[0].split(",").index("seconds")
+    ends = [float(line.split(",")[column]) for line in lines[1:]]
+    return [end - start for start, end in zip([0.0, *ends], ends)]
+
+
+def at_once(place, selector):
+    """An epoch of a run that has the device to itself, and of four such runs side by side, each a process."""
+    problem, _, flags = words_of(selector)
+    folder, data = emptied(place.scratch / "at_once"), place.official()
+    short = ("--epochs", "2", *(("--source-epochs", "1") if problem == "p4" else ()),
+             *(("--steps-per-epoch", steps) if (steps := STEPS.get(problem)) and place.gpu else ()))
+
+    def jobs(names):
+        return [Job(name, [sys.executable, "-m", f"{PACKAGES[problem]}.train", "--data", str(data), "--run",
+                           str(folder / name), *flags, *place.words(problem), *short]) for name in names]
+    count = 4 if place.gpu else 2
+    walls = []
+    for names in (["alone"], [f"beside_{i}" for i in range(count)]):
+        started = time.monotonic()
+        if failed := run_jobs(jobs(names), count):
+            raise UserError(f"{len(failed)} of {len(names)} trainings failed; log.txt says why")
+        walls.append(time.monotonic() - started)
+    alone, *beside = (seconds_of_epochs(path)[-1] for path in sorted(folder.iterdir()))
+    return {"count": count, "alone": alone, "beside": beside, "seconds": walls}
+
+
+def figures(place):
+    """How long the sections of all problems take to draw, those that need another's after it, as hw_report.sh does it."""
+    runs, out = place.scratch / "kinds", emptied(place.scratch / "report")
+    there = [problem for problem in PACKAGES if any(runs.glob(f"{problem}_*/summary.json"))]
+    needs = {"p2": "p1", "p4": "p3"}
+    started = time.monotonic()
+    failed = run_jobs([Job(problem, [sys.executable, "-m", f"{PACKAGES[problem]}.figures", "--runs", str(runs), "--out",
+                                     str(out), "--quiet"], after=tuple(other for other in there if other == needs.get(problem)))
+                       for problem in there], len(PACKAGES))
+    if failed:
+        raise UserError(f"{', '.join(failed)} could not be drawn; log.txt says why")
+    return {"seconds": time.monotonic() - started, "problems": there}
+
+
+# ---- 5: real data ----------------------------------------------------------------------------------------------------
+
+def real_data(place):
+    if not PACK.is_file():
+        return
+    # alone at first, for the time that one run takes
+    yield "p4 alone", partial(train_real, place, [real_job(place, "p4:usps-mnistm", 0)])
+    adapting = [run.selector for run in RUNS if run.problem == "p4" or run.selector.endswith(":dann")]
+    for seed in range(20 if place.gpu else 1):
+        jobs = [real_job(place, selector, seed) for selector in (adapting if place.gpu else adapting[-1:])]
+        if seed == 0 and place.gpu:
+            jobs.insert(0, real_job(place, "p3:usps-mnistm:dann", 0, "report"))
+        yield f"seed {seed}", partial(train_real, place, jobs)
+
+
+def real_job(place, selector, seed, preset="tuned"):
+    problem, name, flags = words_of(selector)
+    small = () if place.gpu else ("--epochs", "1", "--source-epochs", "1", "--steps-per-epoch", "2")
+    name = f"{preset}_{name}_seed{seed}"
+    return Job(name, [sys.executable, "-m", f"{PACKAGES[problem]}.train", "--data", str(place.real()), "--resume", "--run",
+                      str(place.scratch / "real" / name), "--preset", preset, "--seed", str(seed), *flags,
+                      *place.words(problem), *small])
+
+
+def train_real(place, jobs):
+    """Train these runs side by side; each that ends is told at once."""
+    over, told = threading.Event(), set()
+
+    def tell_finished():
+        for job in jobs:
+            summary = place.scratch / "real" / job.name / "summary.json"
+            if job.name not in told and summary.is_file():
+                told.add(job.name)
+                tell(f"run {job.name}", result=read_json(summary))
+
+    def look():
+        while not over.wait(0.5):
+            tell_finished()
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    started = time.monotonic()
+    try:
+        failed = run_jobs(jobs, len(jobs))
+    finally:
+        over.set()
+        watcher.join()
+        tell_finished()
+    if failed:
+        raise UserError(f"{', '.join(failed)} failed; log.txt says why")
+    return {"seconds": time.monotonic() - started, "runs": [job.name for job in jobs]}
+
+
+# ---- running a part --------------------------------------------------------------------------------------------------
+
+PARTS = {part.__name__: part for part in (hardware, correctness, throughput, full_size, real_data)}
+
+
+def tell(item, **found):
+    tqdm.write(f"{MARK}{json.dumps({'item': item} | found)}")     # under the same lock as the lines of run_jobs
+    sys.stdout.flush()
+
+
+def run_items(items, done):
+    """Find out each of the items, (name, function that returns plain values) …, whose name is not in `done`."""
+    for name, work in items:
+        if name in done:
+            continue
+        tell(name, started=True)
+        try:
+            found = work()
+        except (AssertionError, UserError) as error:
+            tell(name, failed=str(error) or type(error).__name__)
+        except Exception as error:
+            # after an error of CUDA's nothing works in this process: the part is started again, for the items that are left
+            tell(name, failed=f"{type(error).__name__}: {error}"[:500])
+            raise
+        else:
+            tell(name, result=found)
+
+
+def stop_with_parent():
+    """Be interrupted when standard input ends, which it does when the process that started this one is gone, however."""
+    def wait():
+        while os.read(0, 1):        # not sys.stdin, whose lock this thread would hold when Python ends
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main():
+    parser = CommandParser(description="One part of benchmarks/on_gpu.sh, which starts this.")
+    parser.add_argument("part", choices=("data", *PARTS))
+    parser.add_argument("--scratch", type=Path, required=True, metavar="DIR", help="where data and runs go")
+    parser.add_argument("--done", type=Path, metavar="FILE", help="a json file: what it has of this part is not done again")
+    args = parser.parse_args()
+    stop_with_parent()
+    if args.part == "data":
+        gpu = torch.cuda.is_available()
+        place = Place(args.scratch, torch.device("cuda" if gpu else "cpu"))
+        place.official()
+        place.real()
+        return
+    done = read_json(args.done).get(args.part, {}) if args.done and args.done.is_file() else {}
+    run_items(PARTS[args.part](Place(args.scratch, pick_device())), done)
+
+
+if __name__ == "__main__":
+    run_command(main, "what was found out is kept")
