@@ -19,7 +19,6 @@ from common.data import datasets_of, digest, digests, has_dataset, is_sample_dat
 from common.jobs import Job, python, run_jobs
 from common.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
 from common.report import assemble, check_out
-from common.sample_data import make_sample_data
 from common.training import (
     PRESETS,
     add_settings,
@@ -233,6 +232,8 @@ def main():
     if args.data is None and not Path("hw3_data").is_dir():
         args.data, args.preset = Path("sample_data"), args.preset or "sample"
         if not args.dry_run or is_sample_data(args.data):
+            from common.sample_data import make_sample_data  # slow to import, and only the first call needs it
+
             make_sample_data(args.data)
     args.data, args.preset = args.data or Path("hw3_data"), args.preset or "report"
     if not args.data.is_dir():

@@ -25,12 +25,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from benchmarks import REPOSITORY
 from benchmarks.measure import VARIANTS, ceilings, train, train_watched
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
 from common.cli import CommandParser, UserError, folder_written_whole, run_command
 from common.data import ATTRIBUTES, DIGIT_SIZE, DOMAINS, FACE_SIZE, SPLITS, load_digits, load_faces
-from common.jobs import REPOSITORY, Job, run_jobs
+from common.jobs import Job, python, run_jobs
 from common.plan import PACKAGES, RUNS
 from common.training import git_revision, hardware_name, pick_device, pick_precision, read_json
 from common.uda import PAIRS
@@ -281,7 +282,7 @@ def at_once(place, selector):
              *(("--steps-per-epoch", steps) if (steps := STEPS.get(problem)) and place.gpu else ()))
 
     def jobs(names):
-        return [Job(name, [sys.executable, "-m", f"{PACKAGES[problem]}.train", "--data", str(data), "--run",
+        return [Job(name, [*python(f"{PACKAGES[problem]}.train"), "--data", str(data), "--run",
                            str(folder / name), *flags, *place.words(problem), *short]) for name in names]
     count = 4 if place.gpu else 2
     walls = []
@@ -300,7 +301,7 @@ def figures(place):
     there = [problem for problem in PACKAGES if any(runs.glob(f"{problem}_*/summary.json"))]
     needs = {"p2": "p1", "p4": "p3"}
     started = time.monotonic()
-    failed = run_jobs([Job(problem, [sys.executable, "-m", f"{PACKAGES[problem]}.figures", "--runs", str(runs), "--out",
+    failed = run_jobs([Job(problem, [*python(f"{PACKAGES[problem]}.figures"), "--runs", str(runs), "--out",
                                      str(out), "--quiet"], after=tuple(other for other in there if other == needs.get(problem)))
                        for problem in there], len(PACKAGES))
     if failed:
@@ -327,7 +328,7 @@ def real_job(place, selector, seed, preset="tuned"):
     problem, name, flags = words_of(selector)
     small = () if place.gpu else ("--epochs", "1", "--source-epochs", "1", "--steps-per-epoch", "2")
     name = f"{preset}_{name}_seed{seed}"
-    return Job(name, [sys.executable, "-m", f"{PACKAGES[problem]}.train", "--data", str(place.real()), "--resume", "--run",
+    return Job(name, [*python(f"{PACKAGES[problem]}.train"), "--data", str(place.real()), "--resume", "--run",
                       str(place.scratch / "real" / name), "--preset", preset, "--seed", str(seed), *flags,
                       *place.words(problem), *small])
 

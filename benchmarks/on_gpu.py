@@ -19,11 +19,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from benchmarks import REPOSITORY
 from benchmarks.gpu_parts import KINDS, MARK, PARTS, kind_of
 from benchmarks.measure import VARIANTS
 from benchmarks.throughput import CEILING, SPEED, Speed, ceiling_row, speed_row
 from common.cli import CommandParser, duration, lock, run_command, say
-from common.jobs import REPOSITORY
 from common.plan import PACKAGES, RUNS
 from common.runs import format_table
 from common.training import full_settings, number, read_json, write_json

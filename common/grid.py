@@ -1,6 +1,5 @@
 """Many images in one picture; apart from plots.py, because graders need no matplotlib for it."""
 import torch
-from torchvision.utils import save_image
 
 from common.cli import UserError, written_whole
 from common.data import IMAGE_SUFFIXES, read_image
@@ -13,6 +12,8 @@ def save_grid(path, images, columns=8):
     """Write images float [N, 3, H, W] in [0, 1] side by side, `columns` a row. Raises UserError if it cannot."""
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise UserError(f"{path} is not an image's name; let it end in {', '.join(IMAGE_SUFFIXES)}")
+    from torchvision.utils import save_image  # brings in twice as much as torch, for a command that may save none
+
     with written_whole(path) as part:
         save_image(images, part, nrow=columns)
 

@@ -10,9 +10,6 @@
 import statistics
 from pathlib import Path
 
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
-
 from common.augment import resize
 from common.cli import CommandParser, UserError, run_command, say, some_of, visible, written_whole
 from common.latex import write_latex
@@ -68,6 +65,9 @@ class Section:
         Args: `name` of the sheet of images, `spots` as draw_scatter returns them, `images` uint8 [N, 3, H, H], `labels` a
         text for each.
         """
+        from torchvision.transforms.functional import to_pil_image  # slow, and the page needs neither
+        from torchvision.utils import make_grid
+
         path = Path("figures") / f"{self.name.split('_')[0]}_{name}.jpg"
         images = resize(images.float(), min(images.shape[-1], SPRITE_SIZE)).round().byte()
         with written_whole(self.out / path) as part:

@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 
 import torch
-from torchvision.transforms.functional import to_pil_image
+from PIL import Image
 
 from common.augment import to_bytes
 from common.cli import CommandParser, UsageError, folder_written_whole, run_command, say
@@ -48,7 +48,7 @@ def reconstruct_folder(vae, folder, output):
         for images in stream_images(paths, FACE_SIZE, "reconstructing"):
             reconstructions = decode(vae, encode(vae, images)[0])
             for path, pixels in zip(paths[len(errors):], to_bytes(reconstructions)):
-                to_pil_image(pixels).save(part / path.name, "png")
+                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(part / path.name, "png")
             errors += image_mse(reconstructions, images).tolist()
         mean = statistics.mean(errors)
         write_csv(part / "mse.csv", ("image_name", "mse"), [

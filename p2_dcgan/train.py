@@ -90,7 +90,10 @@ def main():
     schedules = [torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
                  for optimizer in (generator_optimizer, discriminator_optimizer)]
     # its faces change less from step to step than those of the generator under training (Yazıcı et al. 2019)
-    averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(settings["ema_decay"]), use_buffers=True)
+    move_average = get_ema_multi_avg_fn(settings["ema_decay"])
+    averaged = AveragedModel(generator, multi_avg_fn=move_average, use_buffers=True)
+    kept, trained = ([value for value in network.state_dict().values() if value.is_floating_point()]
+                     for network in (averaged.module, generator))
     generator, discriminator = wrap(generator), wrap(discriminator)
     run = Run(settings, settings["epochs"], dict(
         generator=generator, averaged=averaged, discriminator=discriminator, generator_optimizer=generator_optimizer,
@@ -110,7 +113,8 @@ def main():
         generator.train()
         discriminator.train()
         losses = Averages()
-        for indices in run.batches(shuffled_batches(len(train), batch_size, len(train) // batch_size, device), losses):
+        order = shuffled_batches(len(train), batch_size, len(train) // batch_size, device)
+        for step, indices in enumerate(run.batches(order, losses)):
             images = to_float(train[indices])
             if settings["horizontal_flip"]:
                 images = flip_horizontally(images)
@@ -138,7 +142,10 @@ def main():
             generator_optimizer.zero_grad()
             generator_loss.backward(inputs=list(generator.parameters()))        # none for the discriminator's weights
             generator_optimizer.step()
-            averaged.update_parameters(generator)
+            if run.epoch or step:       # not by update_parameters, whose counter makes the host wait for a GPU in each step
+                move_average(kept, trained, None)
+            else:
+                averaged.update_parameters(generator)
 
             losses.add(discriminator_loss=discriminator_loss, generator_loss=generator_loss,
                        real_score=real_score.mean(), fake_score=fake_score.mean())

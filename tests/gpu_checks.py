@@ -18,11 +18,11 @@ from torch.nn.modules._functions import SyncBatchNorm as sync_batch_norm
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
 
+from benchmarks import REPOSITORY
 from benchmarks.measure import TRAININGS, train, train_watched
 from common import data as common_data
 from common import distributed
 from common.cli import UserError
-from common.jobs import REPOSITORY
 from common.training import Run
 
 FEW = ("--limit", 40, "--batch-size", 8)
