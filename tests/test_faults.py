@@ -12,10 +12,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from common import cli, data, training
+from common import cli
+from common.adaptation import label_folder
 from common.cli import UserError, run_command
-from common.training import Averages, Run, binary_cross_entropy, load_file
-from common.uda import label_folder
+from common.data import images
+from common.training import run as run_folder
+from common.training.run import Run
+from common.training.steps import Averages, binary_cross_entropy
+from common.training.weights import load_file
 from tests.conftest import PAIR, REPOSITORY, SMALL, assert_same_weights, call_training
 
 PROBLEMS = list(SMALL)
@@ -106,7 +110,7 @@ def test_losses_that_are_not_finite_stop_the_run(train, tmp_path, problem):
 
 def test_the_step_is_named_however_rarely_one_looks(settings, monkeypatch):
     """As on a GPU, where the losses of many steps are read at once."""
-    monkeypatch.setattr(training, "CHECK_EVERY", 4)
+    monkeypatch.setattr(run_folder, "CHECK_EVERY", 4)
     run = Run(settings, 1, {})
     run.device = torch.device("cuda")
     losses, steps = Averages(), 0
@@ -158,7 +162,7 @@ def test_labelling_decodes_no_more_than_the_next_images(tmp_path, monkeypatch):
     for number in range(2000):
         (tmp_path / f"images/{number}.png").touch()
     decoded, seen = [], []
-    monkeypatch.setattr(data, "read_image", lambda path, *_: decoded.append(path) or data.np.zeros((28, 28, 3), "uint8"))
+    monkeypatch.setattr(images, "read_image", lambda path, *_: decoded.append(path) or images.np.zeros((28, 28, 3), "uint8"))
 
     def network(images):
         seen.append(len(images))
