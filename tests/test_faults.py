@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from common import cli
 from common.adaptation import label_folder
 from common.cli import UserError, run_command
 from common.data import images
+from common.files import PART
 from common.training import run as run_folder
 from common.training.run import Run
 from common.training.steps import Averages, binary_cross_entropy
@@ -69,10 +69,10 @@ def test_the_checkpoint_before_a_damaged_one_is_used(whole, stopped, train, caps
 
 def test_killed_between_two_checkpoints(whole, stopped, train):
     (stopped / "checkpoint.pt").rename(stopped / "checkpoint_before.pt")
-    (stopped / "samples" / f"{cli.PART}x.png").write_bytes(b"half an image")
+    (stopped / "samples" / f"{PART}x.png").write_bytes(b"half an image")
     train("p1_vae", stopped, "--resume")
     assert_same_weights(whole, stopped)
-    assert not list(stopped.rglob(f"{cli.PART}*"))
+    assert not list(stopped.rglob(f"{PART}*"))
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(whole, stopped, train, monkeypatch):
@@ -86,7 +86,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(whole, stopped, train, monkeypat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (stopped / "checkpoint.pt").read_bytes() == before
-    assert not list(stopped.rglob(f"{cli.PART}*"))
+    assert not list(stopped.rglob(f"{PART}*"))
     train("p1_vae", stopped, "--resume")
     assert_same_weights(whole, stopped)
 
