@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from common.data.csv_files import read_labels
 from common.errors import UserError, one_line
-from common.table import read_labels
 
 
 def main():

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import p1_vae.inference
 import p2_dcgan.inference
-from common.augment import to_bytes
-from common.cli import CommandParser, UserError, run_command, say
-from common.data import FACE_SIZE, SPLITS, left_out, list_images, load_faces, read_images
-from common.metrics import COLUMNS, as_row, measure, spread
-from common.runs import format_table
-from common.training import load_weights
+from common.cli import CommandParser, UserError, format_table, run_command, say
+from common.data.images import left_out, list_images, read_images
+from common.data.layout import FACE_SIZE, SPLITS, load_faces
+from common.metrics.faces import COLUMNS, as_row, measure, spread
+from common.training.augment import to_bytes
+from common.training.weights import load_weights
 
 SAMPLERS = {"p1_vae": p1_vae.inference.sample_weights, "p2_dcgan": p2_dcgan.inference.sample_weights}
 

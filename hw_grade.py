@@ -10,13 +10,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from common.cli import CommandParser, UsageError, UserError, lock, one_line, progress, run_command, say, written_whole
-from common.grid import save_grid
-from common.table import write_csv
-from common.training import number, read_json, write_json
-from common.watch import remove
+from common.cli import CommandParser, UsageError, UserError, lock, number, one_line, progress, run_command, say
+from common.data.csv_files import write_csv
+from common.data.grid import save_grid
+from common.files import read_json, write_json, written_whole
 from grading.exam import TARGETS, Exam
 from grading.page import cells, faults, make_page, told
+from grading.watch import remove
 
 TASKS = ("p1", "p2", *(f"{problem}_{target}" for problem in ("p3", "p4") for target in TARGETS))
 COLUMNS = tuple(f"{task}_{key}" for task in TASKS for key in told(task) if key != "never")

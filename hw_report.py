@@ -14,21 +14,16 @@ from typing import NamedTuple
 
 import torch
 
-from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, run_command, say
-from common.data import datasets_of, digest, digests, has_dataset, is_sample_data
-from common.jobs import Job, python, run_jobs
-from common.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
-from common.report import assemble, check_out
-from common.training import (
-    PRESETS,
-    add_settings,
-    check_folder,
-    full_settings,
-    number,
-    read_json,
-    read_metrics,
-    write_json,
-)
+from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, number, run_command, say
+from common.data.layout import datasets_of, digest, digests, has_dataset, is_sample_data
+from common.files import read_json, write_json
+from common.report.page import assemble
+from common.report.section import check_out
+from common.runs.jobs import Job, python, run_jobs
+from common.runs.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
+from common.runs.read import read_metrics
+from common.training.run import check_folder
+from common.training.settings import PRESETS, add_settings, full_settings
 
 TABLES = {problem: importlib.import_module(f"{package}.train").SETTINGS for problem, package in PACKAGES.items()}
 digest_once = functools.cache(digest)           # most runs share their data

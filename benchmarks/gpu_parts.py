@@ -25,16 +25,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks import REPOSITORY
 from benchmarks.measure import VARIANTS, ceilings, train, train_watched
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
-from common.cli import CommandParser, UserError, folder_written_whole, run_command
-from common.data import ATTRIBUTES, DIGIT_SIZE, DOMAINS, FACE_SIZE, SPLITS, load_digits, load_faces
-from common.jobs import Job, python, run_jobs
-from common.plan import PACKAGES, RUNS
-from common.training import git_revision, hardware_name, pick_device, pick_precision, read_json
-from common.uda import PAIRS
+from common.adaptation import PAIRS
+from common.cli import CommandParser, UserError, run_command
+from common.data.layout import ATTRIBUTES, DIGIT_SIZE, DOMAINS, FACE_SIZE, SPLITS, load_digits, load_faces
+from common.files import REPOSITORY, folder_written_whole, read_json
+from common.runs.jobs import Job, python, run_jobs
+from common.runs.plan import PACKAGES, RUNS
+from common.training.device import hardware_name, pick_device, pick_precision
+from common.training.run import git_revision
 from tests.gpu_checks import CHECKS
 
 MARK = "@on_gpu "

@@ -19,14 +19,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks import REPOSITORY
 from benchmarks.gpu_parts import KINDS, MARK, PARTS, kind_of
 from benchmarks.measure import VARIANTS
 from benchmarks.throughput import CEILING, SPEED, Speed, ceiling_row, speed_row
-from common.cli import CommandParser, duration, lock, run_command, say
-from common.plan import PACKAGES, RUNS
-from common.runs import format_table
-from common.training import full_settings, number, read_json, write_json
+from common.cli import CommandParser, duration, format_table, lock, number, run_command, say
+from common.files import REPOSITORY, read_json, write_json
+from common.runs.plan import PACKAGES, RUNS
+from common.training.settings import full_settings
 
 SCRATCH = REPOSITORY / ".on_gpu"        # data and runs, which the next call uses again; OUT has three small files
 SHARES = {"hardware": 2, "correctness": 5, "throughput": 9, "full_size": 7, "real_data": 7}     # of the time that is left

@@ -12,19 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from common.cli import (
-    CommandParser,
-    UsageError,
-    UserError,
-    folder_written_whole,
-    in_threads,
-    run_command,
-    say,
-    written_whole,
-)
-from common.data import DIGIT_SIZE, DOMAINS, SPLITS, load_digits
-from common.table import write_csv
-from common.training import number
+from common.cli import CommandParser, UsageError, UserError, in_threads, number, run_command, say
+from common.data.csv_files import write_csv
+from common.data.layout import DIGIT_SIZE, DOMAINS, SPLITS, load_digits
+from common.files import folder_written_whole, written_whole
 
 COLUMNS = 500       # digits side by side: a WebP picture has at most 16,383 pixels a side
 

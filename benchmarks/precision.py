@@ -8,10 +8,9 @@ import statistics
 from pathlib import Path
 
 from benchmarks.measure import TRAININGS, add_arguments, data_folder, in_fresh_process, train
-from common.cli import CommandParser, progress, run_command, say
+from common.cli import CommandParser, format_table, number, progress, run_command, say
+from common.files import read_json
 from common.results import metric_of
-from common.runs import format_table
-from common.training import number, read_json
 
 PRECISIONS = ("float32", "bfloat16")
 SHORT = {       # a minute of one CPU thread or less each

@@ -8,10 +8,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import TRAININGS, add_arguments, data_folder, in_fresh_process, resident, train
-from common.cli import CommandParser, progress, run_command, say
-from common.data import SPLITS, load_digits, load_faces
-from common.runs import format_table
-from common.training import PRESETS, hardware_name, number, pick_device, read_json
+from common.cli import CommandParser, format_table, number, progress, run_command, say
+from common.data.layout import SPLITS, load_digits, load_faces
+from common.files import read_json
+from common.training.device import hardware_name, pick_device
+from common.training.settings import PRESETS
 
 PARTS = (8, 4, 2, 1)
 EPOCHS = 2

@@ -24,9 +24,8 @@ from benchmarks.measure import (
     stepping,
     train_watched,
 )
-from common.cli import CommandParser, UsageError, UserError, progress, run_command, say
-from common.runs import format_table
-from common.training import hardware_name, number, pick_device, pick_precision
+from common.cli import CommandParser, UsageError, UserError, format_table, number, progress, run_command, say
+from common.training.device import hardware_name, pick_device, pick_precision
 
 # each problem's reference loop, and how many batches a step takes: one, or one of either domain
 LOOPS = {"p1": (reference_loops.train_vae, 1), "p2": (reference_loops.train_dcgan, 1),

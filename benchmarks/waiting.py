@@ -11,10 +11,10 @@ from pathlib import Path
 
 from benchmarks import REPOSITORY
 from benchmarks.measure import TRAININGS, add_arguments, data_folder, in_fresh_process, train_watched
-from common.cli import CommandParser, UserError, progress, run_command, say
-from common.data import list_images
-from common.runs import format_table
-from common.training import hardware_name, number, pick_device, save_weights
+from common.cli import CommandParser, UserError, format_table, number, progress, run_command, say
+from common.data.images import list_images
+from common.training.device import hardware_name, pick_device
+from common.training.weights import save_weights
 from p3_dann.model import Classifier, FeatureExtractor
 
 

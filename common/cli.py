@@ -1,18 +1,15 @@
-"""What every command shares: flags, colours, one-line errors, exit codes, progress bars, threads, locks, whole files."""
+"""What every command shares: flags, colours, one-line errors, exit codes, progress bars, threads, locks, texts of numbers."""
 import argparse
 import contextlib
 import errno
-import hashlib
+import math
 import os
-import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from tqdm import tqdm
 
@@ -24,12 +21,14 @@ try:
 except ImportError:
     sys.exit("error: this runs on Linux, macOS and WSL, not on Windows itself; install WSL (wsl --install) and run it there")
 
-STARTED_BY = "HW_STARTED_BY"    # the variable that gives a job (common/jobs.py) the number of the process that started it
+MOST = 10**9            # for whole numbers on the command line
+YES_NO = {"True": "yes", "False": "no"}
+STARTED_BY = "HW_STARTED_BY"    # the variable that gives a job (common/runs/jobs.py) the number of the process that started it
 _starter = os.getppid() if os.environ.get(STARTED_BY) == str(os.getppid()) else None       # None where this process is no job
 _quiet = False          # set by --quiet
 _lost = None            # the OSError for which not all was printed
 _locks = weakref.WeakSet()      # the files that `lock` gave out
-_group = None           # where this process is one of several that work together: their common.distributed.Group
+_group = None           # where this process is one of several that work together: their Group (common/training/distributed.py)
 
 
 def join(group):
@@ -61,7 +60,8 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, first_group="options", **options):
         # None for a script that was not started with python3 -m; a notebook's may not have it
         module = getattr(sys.modules["__main__"], "__spec__", None)
-        super().__init__(**{"prog": module and f"python3 -m {module.name}", "formatter_class": HelpFormatter,
+        name = module and module.name.removesuffix(".__main__")
+        super().__init__(**{"prog": name and f"python3 -m {name}", "formatter_class": HelpFormatter,
                             "allow_abbrev": False, "add_help": False} | options)
         self.first_group = self.add_argument_group(first_group)
         self.first_group.add_argument("-h", "--help", action="help", help="show this help message and exit")
@@ -79,6 +79,17 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message):
         _leave("error:", "red", f"{message}; see --help", UsageError.exit_code)
+
+
+def number(kind, least, most=MOST):
+    def convert(text):
+        value = kind(text)
+        if not least <= value <= most or value == math.inf:
+            bounds = f"from {least} up" if most == math.inf else f"from {least} to {most:,}"
+            raise argparse.ArgumentTypeError(f"{text} is not a number {bounds}")
+        return value
+    convert.__name__ = kind.__name__      # argparse names the type in its own message
+    return convert
 
 
 def say(text, colour=None):
@@ -263,93 +274,17 @@ def duration(seconds):
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def visible(folder):
-    """The names of what is in a folder, hidden things aside, in order; none where the folder is missing."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
-
-
 def some_of(names):
     """The first three names as a person lists them, and … for any others."""
     return ", ".join([*names[:3], *["…"] * (len(names) > 3)])
 
 
-PART = ".part-"      # how the names of unfinished files begin
+def percent(share):
+    """A share of 1 as a text in percent, None (shown as a dash) for None."""
+    return None if share is None else f"{100 * share:.2f}"
 
 
-@contextlib.contextmanager
-def written_whole(path):
-    """Give a temporary path beside `path`; on success it is renamed to `path`, on failure removed.
-
-    Raises UserError if `path` is something else than a plain file (a folder, a link, a device), or if its folder is
-    missing, full or cannot be written to.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the name of a file to write")
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UserError(f"{path} is a link or a device; give the name of a plain file to write")
-    # not by tempfile, whose private files had to be given the usual permissions, which some file systems refuse
-    temporary = path.with_name(f"{PART}{secrets.token_hex(8)}{path.suffix}")
-    try:
-        temporary.touch(exist_ok=False)
-    except FileNotFoundError:
-        raise UserError(f"the folder {path.parent} does not exist; make it first or write elsewhere") from None
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose a folder you may write to") from None
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; make room, or write elsewhere") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_editable(path, text, comment):
-    """Write a text that its user may go on with, whole or not at all; one that was edited since, or is not ours, stays.
-
-    `comment` says how the text's language writes a comment, as "% {}": the first line of the file will be one, with a digest of
-    the others. Raises UserError as `written_whole` does.
-    """
-    digest = lambda text: hashlib.sha256(text.encode()).hexdigest()[:16]
-    stamp = lambda text: comment.format(f"hw_report.sh {digest(text)}: replaced by the next one, unless it is edited") + "\n"
-    if path.is_file():
-        first, _, rest = path.read_bytes().decode(errors="replace").partition("\n")
-        if f"{first}\n" != stamp(rest):
-            warn(f"warning: {path} was edited, or is not of this program, so it stays as it is; rename it to have it "
-                 "written anew")
-            return
-    with written_whole(path) as part:
-        part.write_bytes((stamp(text) + text).encode())
-
-
-@contextlib.contextmanager
-def folder_written_whole(path):
-    """Give an empty folder beside `path`; on success it is renamed to `path`, on failure removed with all that is in it.
-
-    Raises UserError if `path` is a file or a folder with something in it, or if its own folder is missing, full or cannot be
-    written to.
-    """
-    path = Path(path)
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise UserError(f"{path} is a file; give the name of a new folder")
-    if not path.resolve().parent.is_dir():
-        raise UserError(f"the folder {path.parent} does not exist; make it first or write elsewhere")
-    try:
-        if path.is_dir() and any(path.iterdir()):
-            raise UserError(f"{path} holds something already; give the name of a new folder")
-        with tempfile.TemporaryDirectory(dir=path.resolve().parent, prefix=PART) as temporary:
-            # a folder inside, because the temporary one is readable by its owner alone
-            folder = Path(temporary) / path.resolve().name
-            folder.mkdir()
-            yield folder
-            move_folder(folder, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; make room, or write elsewhere") from None
-
-
-def move_folder(folder, path):
-    """Rename `folder` to `path`, where nothing is or an empty folder. Raises OSError where the system refuses."""
-    with contextlib.suppress(FileNotFoundError):
-        os.rmdir(path)      # not all file systems let a folder take another's place
-    os.rename(folder, path)
+def format_table(header, rows):
+    """Rows of texts as lines, the columns aligned."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (header, *rows))

@@ -13,9 +13,9 @@ import statistics
 from pathlib import Path
 from typing import NamedTuple
 
-from common.cli import CommandParser, UserError, one_line, run_command, say, written_whole
-from common.table import read_labels
-from common.training import read_json
+from common.cli import CommandParser, UserError, one_line, run_command, say
+from common.data.csv_files import read_labels
+from common.files import read_json, written_whole
 
 METRICS = ("target_accuracy", "test_mse", "diversity")      # the first that a summary has is the run's test metric
 PLACE_FLAGS = {"--run": 1, "--data": 1, "--seed": 1, "--device": 1, "--resume": 0, "--tensorboard": 0, "--quiet": 0,

@@ -5,8 +5,9 @@
 from pathlib import Path
 
 from common.cli import CommandParser, UsageError, UserError, run_command, say
+from common.files import read_json, write_json
 from common.results import command_of
-from common.training import load_file, read_json, save_file, write_json
+from common.training.weights import load_file, save_file
 
 
 def halve(module):

@@ -13,20 +13,42 @@ from pathlib import Path
 
 import torch
 
+from common.adaptation import PAIRS
 from common.cli import UserError, one_line
-from common.data import FACE_SIZE, SPLITS, digest, has_dataset, load_digits, load_faces
-from common.grid import read_grid
-from common.metrics import nearest, pairwise_diversity, sharpness, sliced_wasserstein, spread
-from common.table import read_labels
-from common.uda import PAIRS
-from common.watch import remove, run_watched
+from common.data.csv_files import read_labels
+from common.data.images import read_image
+from common.data.layout import FACE_SIZE, SPLITS, digest, has_dataset, load_digits, load_faces
+from common.metrics.faces import nearest, pairwise_diversity, sharpness, sliced_wasserstein, spread
+from grading.watch import remove, run_watched
 
 TARGETS = tuple(target for _, target in PAIRS)
 FACES, COPY = 32, 0.05      # distance below which a face is a copy: half of what the nearest two of thousands of faces have
 MOST_PRINTED, MOST_WRITTEN, MOST_PROCESSES = 100 << 20, 8 << 30, 2000       # bytes, bytes, and processes at once
 BROKE = {"seconds": "ran longer than {:,.0f} seconds", "disk": "wrote more than {:,} bytes",
          "output": "printed more than {:,} bytes", "processes": "ran more than {:,} processes at once"}
+MOST_GAP = 16       # pixels between two images of a grid that is read
+ONE_COLOUR = 2      # standard deviation in gray levels, up to which a cell is empty: in a jpg it is not quite 0
 OWN = "hw_grade"        # the folder in the copy of a submission that holds the images and the answer
+
+
+def read_grid(path, count, size):
+    """The images, uint8 [N, 3, size, size], row by row, in a picture that shows `count` of them side by side.
+
+    The grid has any number of columns, and as many rows as it needs; between its cells are gaps of up to 16 pixels, all alike,
+    and around it is as much or nothing, as make_grid of torchvision draws it. So the picture's size tells the grid. Cells of
+    one colour are empty and left out. Raises UserError if the picture cannot be read, or no such grid has its size.
+    """
+    picture = torch.from_numpy(read_image(path, None).copy()).permute(2, 0, 1)
+    for columns, gap in ((columns, gap) for columns in range(1, count + 1) for gap in range(MOST_GAP + 1)):
+        step, shape = size + gap, (-(-count // columns), columns)
+        for frame in (0, gap):
+            if picture.shape[1:] == tuple(cells * step - gap + 2 * frame for cells in shape):
+                cells = picture[:, frame:, frame:].unfold(1, size, step).unfold(2, size, step)
+                cells = cells.permute(1, 2, 0, 3, 4).flatten(0, 1)
+                inside = cells[:, :, size // 4:-size // 4, size // 4:-size // 4]        # a jpg's neighbours show at the edges
+                return cells[inside.float().std(dim=(2, 3)).amax(dim=1) > ONE_COLOUR]
+    raise UserError(f"{path} has {picture.shape[2]}x{picture.shape[1]} pixels, as no grid of {count} images of {size}x{size} "
+                    f"with gaps of up to {MOST_GAP} pixels has, whatever its columns")
 
 
 class Exam:

@@ -2,8 +2,8 @@
 from pathlib import Path
 from urllib.parse import quote
 
-import common.page
-from common.page import escape, table
+import common.report.page
+from common.report.page import escape, table
 
 # what is told of a script of p1 and p2, and of p3 and p4, and how; the first of each is in the ranking
 FACES = {"swd": "{:.1f}", "faces": "{}", "same": "{}", "nearest": "{:.3f}", "sharpness": "{:.4f}", "diversity": "{:.3f}",
@@ -54,7 +54,7 @@ def make_page(header, ranking, points, floor, folder):
         parts.append("</section>")
     limits = [["–" if cell in (float("-inf"), float("inf")) else cell for cell in row] for row in points]
     links = (f"<li><a href=#s{place}>{escape(row[0])}</a></li>" for place, (row, *_) in enumerate(ranking))
-    style = Path(common.page.__file__).with_name("page.css").read_text(encoding="utf-8")
+    style = Path(common.report.page.__file__).with_name("page.css").read_text(encoding="utf-8")
     return ("<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"
             f"<link rel=icon href='data:,'><title>Grades</title><style>{style}</style></head><body><h1>Grades</h1>"
             + show_table(header, [row for row, *_ in ranking], LEGEND) + "<details><summary>What gives points</summary>"

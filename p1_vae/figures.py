@@ -3,19 +3,10 @@ import numpy as np
 import torch
 from sklearn.metrics import silhouette_score
 
-from common.augment import to_bytes
-from common.cli import UserError, run_command
-from common.data import ATTRIBUTES, load_faces
-from common.metrics import (
-    measure,
-    pairwise_diversity,
-    sharpness,
-    show_interval,
-    sliced_wasserstein,
-    spread,
-    too_few,
-)
-from common.plots import (
+from common.cli import UserError, percent, run_command
+from common.data.layout import ATTRIBUTES, load_faces
+from common.metrics.faces import measure, pairwise_diversity, sharpness, show_interval, sliced_wasserstein, spread, too_few
+from common.report.plots import (
     DOMAIN_COLOURS,
     FEW_COLOURS,
     HALF,
@@ -28,8 +19,10 @@ from common.plots import (
     draw_scatter,
     embed,
 )
-from common.report import Section, find_runs, percent, percent_of, read_figure_arguments
-from common.training import load_weights
+from common.report.section import Section, percent_of, read_figure_arguments
+from common.runs.read import find_runs
+from common.training.augment import to_bytes
+from common.training.weights import load_weights
 from p1_vae.inference import sample
 from p1_vae.latent import direction, interpolate, probe
 from p1_vae.model import VAE

@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from common.augment import to_bytes
-from common.cli import CommandParser, UsageError, folder_written_whole, run_command, say
-from common.data import FACE_SIZE, left_out, list_images, stream_images
-from common.grid import save_grid
-from common.table import write_csv
-from common.training import find_weights, load_weights
+from common.cli import CommandParser, UsageError, run_command, say
+from common.data.csv_files import write_csv
+from common.data.grid import save_grid
+from common.data.images import left_out, list_images, stream_images
+from common.data.layout import FACE_SIZE
+from common.files import folder_written_whole
+from common.training.augment import to_bytes
+from common.training.weights import find_weights, load_weights
 from p1_vae.model import LATENT_SIZE, VAE
 from p1_vae.train import decode, encode, image_mse
 

@@ -6,7 +6,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common.cli import progress
-from common.data import ATTRIBUTES
+from common.data.layout import ATTRIBUTES
 
 
 def probe(train, train_attributes, test, test_attributes):

@@ -5,7 +5,7 @@ Kingma & Welling, Auto-Encoding Variational Bayes, 2014 (https://arxiv.org/abs/1
 import torch
 from torch import nn
 
-from common.distributed import share, whole
+from common.training.distributed import share, whole
 
 LATENT_SIZE = 256
 

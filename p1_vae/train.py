@@ -2,20 +2,16 @@
 import torch
 from torch.nn import functional as F
 
-from common.augment import flip_horizontally, flip_vertically, to_float
 from common.cli import run_command
-from common.data import load_faces, on_device
-from common.distributed import wrap
-from common.grid import save_grid
-from common.training import (
-    WHEN_STOPPED,
-    Averages,
-    Run,
-    autocast,
-    read_settings,
-    save_weights,
-    shuffled_batches,
-)
+from common.data.grid import save_grid
+from common.data.layout import load_faces
+from common.training.augment import flip_horizontally, flip_vertically, to_float
+from common.training.device import autocast, on_device
+from common.training.distributed import wrap
+from common.training.run import WHEN_STOPPED, Run
+from common.training.settings import read_settings
+from common.training.steps import Averages, shuffled_batches
+from common.training.weights import save_weights
 from p1_vae.model import LATENT_SIZE, VAE
 
 SETTINGS = (

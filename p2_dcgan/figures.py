@@ -2,14 +2,15 @@
 import math
 import statistics
 
-from common.augment import to_bytes
 from common.cli import UserError, run_command
-from common.data import load_faces
-from common.metrics import COLUMNS, as_row, measure, spread, too_few
-from common.plan import NOISES
-from common.plots import draw_curves, draw_grid, draw_image_panels
-from common.report import Section, find_runs, percent_of, read_figure_arguments, read_results
-from common.training import load_weights
+from common.data.layout import load_faces
+from common.metrics.faces import COLUMNS, as_row, measure, spread, too_few
+from common.report.plots import draw_curves, draw_grid, draw_image_panels
+from common.report.section import Section, percent_of, read_figure_arguments, read_results
+from common.runs.plan import NOISES
+from common.runs.read import find_runs
+from common.training.augment import to_bytes
+from common.training.weights import load_weights
 from p2_dcgan.inference import sample, sample_weights
 from p2_dcgan.model import Discriminator, Generator
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import torch
 
 from common.cli import CommandParser, run_command, say
-from common.grid import save_grid
-from common.training import find_weights, load_weights
+from common.data.grid import save_grid
+from common.training.weights import find_weights, load_weights
 from p2_dcgan.model import Generator
 from p2_dcgan.train import generate, make_noise
 

@@ -3,7 +3,11 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from common.augment import (
+from common.cli import run_command
+from common.data.grid import save_grid
+from common.data.layout import load_faces
+from common.metrics.faces import pairwise_diversity, sharpness
+from common.training.augment import (
     change_brightness_and_contrast,
     flip_horizontally,
     flip_vertically,
@@ -12,21 +16,12 @@ from common.augment import (
     to_float,
     translate,
 )
-from common.cli import run_command
-from common.data import load_faces, on_device
-from common.distributed import share, wrap
-from common.grid import save_grid
-from common.metrics import pairwise_diversity, sharpness
-from common.training import (
-    WHEN_STOPPED,
-    Averages,
-    Run,
-    autocast,
-    binary_cross_entropy,
-    read_settings,
-    save_weights,
-    shuffled_batches,
-)
+from common.training.device import autocast, on_device
+from common.training.distributed import share, wrap
+from common.training.run import WHEN_STOPPED, Run
+from common.training.settings import read_settings
+from common.training.steps import Averages, binary_cross_entropy, shuffled_batches
+from common.training.weights import save_weights
 from p2_dcgan.model import NOISE_SIZE, Discriminator, Generator
 
 SETTINGS = (

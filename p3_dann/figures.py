@@ -1,9 +1,10 @@
 """Problem 3's table and figures, from its runs.   python3 -m p3_dann.figures --runs runs/report --out report"""
-from common.cli import UserError, run_command
-from common.maps import add_maps
-from common.report import Section, about_seeds, find_runs, missing_digits, percent, read_figure_arguments
-from common.training import load_weights
-from common.uda import MODES, NAMES, PAIRS, reported
+from common.adaptation import MODES, NAMES, PAIRS, reported
+from common.cli import UserError, percent, run_command
+from common.report.maps import add_maps
+from common.report.section import Section, about_seeds, missing_digits, read_figure_arguments
+from common.runs.read import find_runs
+from common.training.weights import load_weights
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor
 from p3_dann.train import prepare
 

@@ -1,9 +1,10 @@
 """Problem 4's table and figures, from its runs.   python3 -m p4_adda.figures --runs runs/report --out report"""
-from common.cli import UserError, run_command
-from common.maps import add_maps
-from common.report import Section, about_seeds, find_runs, missing_digits, percent, read_figure_arguments, read_results
-from common.training import load_weights
-from common.uda import NAMES, PAIRS, reported
+from common.adaptation import NAMES, PAIRS, reported
+from common.cli import UserError, percent, run_command
+from common.report.maps import add_maps
+from common.report.section import Section, about_seeds, missing_digits, read_figure_arguments, read_results
+from common.runs.read import find_runs
+from common.training.weights import load_weights
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
 from p4_adda.train import prepare
 

@@ -1,9 +1,10 @@
 """The grader's job for problem 4: label the digits of a folder by ADDA.   bash hw_p4.sh IMAGE_DIR TARGET PRED.csv"""
 from pathlib import Path
 
+from common.adaptation import SOURCE_OF, check_target, label_folder, read_grader_arguments
 from common.cli import run_command
-from common.training import find_weights, load_weights, pick_device, pick_precision
-from common.uda import SOURCE_OF, check_target, label_folder, read_grader_arguments
+from common.training.device import pick_device, pick_precision
+from common.training.weights import find_weights, load_weights
 from p4_adda.model import LeNetClassifier, LeNetEncoder2
 from p4_adda.train import make_network
 

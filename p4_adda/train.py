@@ -5,22 +5,7 @@
 import torch
 from torch.nn import functional as F
 
-from common.augment import normalise, standardise, to_float
-from common.cli import run_command
-from common.data import DOMAINS, load_digits, on_device
-from common.distributed import share, wrap
-from common.training import (
-    SCHEDULES,
-    WHEN_STOPPED,
-    Averages,
-    Run,
-    autocast,
-    make_schedule,
-    read_settings,
-    save_weights,
-    shuffled_batches,
-)
-from common.uda import (
+from common.adaptation import (
     AUGMENTATION,
     NO_LABEL,
     MultilinearMap,
@@ -33,6 +18,15 @@ from common.uda import (
     label_target_train,
     probabilities,
 )
+from common.cli import run_command
+from common.data.layout import DOMAINS, load_digits
+from common.training.augment import normalise, standardise, to_float
+from common.training.device import autocast, on_device
+from common.training.distributed import share, wrap
+from common.training.run import WHEN_STOPPED, Run
+from common.training.settings import read_settings
+from common.training.steps import SCHEDULES, Averages, make_schedule, shuffled_batches
+from common.training.weights import save_weights
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
 
 FLAGS = (

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from common.sample_data import make_sample_data
-from common.training import Run, save_weights
+from common.training.run import Run
+from common.training.weights import save_weights
 from p1_vae.model import VAE
 from p2_dcgan.model import Generator
 from p3_dann.model import Classifier, FeatureExtractor

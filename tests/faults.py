@@ -77,7 +77,7 @@ FAULTS = {
          f"{LATENT}test_a_probe_finds_what_the_latent_holds_and_nothing_else"),
     ],
     "p1_vae/figures.py": [
-        ("evaluate(vae, test) | ", "evaluate(vae, train) | ", VAE_TABLES),
+        ("rows[weight] = evaluate(vae, test)", "rows[weight] = evaluate(vae, train)", VAE_TABLES),
         ('row["test_kl"], row["test_mse"])', 'row["test_mse"], row["test_kl"])', VAE_TABLES),
         ("f\"{row['test_kl']:.1f}\", f\"{row['test_mse']:.4f}\"", "f\"{row['test_mse']:.4f}\", f\"{row['test_kl']:.1f}\"",
          VAE_TABLES),
@@ -231,7 +231,7 @@ FAULTS = {
         ("(after - before)", "(before - after)", SENTENCES),
         ('for key in ("target_accuracy", "source_only_accuracy")}', 'for key in ("target_accuracy",)}', JSON),
     ],
-    "common/training.py": [
+    "common/training/steps.py": [
         ("torch.randperm(count, device=device) for _", "torch.arange(count, device=device) for _", VAE_TUNED, GAN, DANN, ADDA),
         ("schedulers.CosineAnnealingLR(optimizer, steps)", "schedulers.CosineAnnealingLR(optimizer, 2 * steps)", SCHEDULES),
         ("pct_start=0.05", "pct_start=0.5", SCHEDULES),
@@ -239,10 +239,12 @@ FAULTS = {
         ("F.binary_cross_entropy(probabilities.nan_to_num(), targets)",
          "F.binary_cross_entropy(probabilities.nan_to_num(), 1 - targets)",
          GAN),
+    ],
+    "common/training/run.py": [
         ('number % check_every == 0 or',
          "number == 1 or", "tests/test_faults.py::test_losses_that_are_not_finite_stop_the_run"),
     ],
-    "common/uda.py": [
+    "common/adaptation.py": [
         ("self.MOMENTUM * self.means[indices] + (1 - self.MOMENTUM) * now",
          "(1 - self.MOMENTUM) * self.means[indices] + self.MOMENTUM * now",
          ENSEMBLE),
@@ -270,7 +272,7 @@ FAULTS = {
          'settings["enlarge"] * gray.view', f"{ADAPTATION}test_coloured_digits_alone_are_enlarged"),
         ("chosen = gray & chance", "chosen = ~gray & chance", f"{ADAPTATION}test_gray_digits_alone_are_put_on_backgrounds"),
     ],
-    "common/augment.py": [
+    "common/training/augment.py": [
         ("return images * 2 - 1", "return images", GAN, OWN_LABEL),
         ("memory_format=torch.channels_last) / 255", "memory_format=torch.channels_last) / 128",
          f"{AUGMENT}test_to_float_ends"),
@@ -284,38 +286,48 @@ FAULTS = {
         ("1 - background, background)",
          "background, 1 - background)", f"{AUGMENT}test_a_background_is_inverted_where_the_digit_is"),
     ],
-    "common/data.py": [
-        ("labels.append(int(value))", "labels.append((int(value) + 1) % 10)", DIGITS),
+    "common/data/csv_files.py": [
+        ("(name, digit(label)) for", "(name, (digit(label) + 1) % 10) for", DIGITS),
+        ("return int(value) if", "return min(int(value), 8) if", OWN_LABEL),
         ("columns = [found.index(name) for name in header]", "columns = list(range(len(header)))", VAE_TABLES),
-        ("names = sorted(name for name in _files(folder) if", "names = list(name for name in _files(folder) if", OWN_LABEL),
+    ],
+    "common/data/images.py": [
+        ("names = sorted(name for name in plain_files(folder) if", "names = list(name for name in plain_files(folder) if",
+         OWN_LABEL),
         ("ahead.popleft().result()", "ahead.pop().result()", OWN_LABEL),
         ("resize).transpose(2, 0, 1) for path", "resize).transpose(2, 1, 0) for path", PLACES),
         ("np.where(digit[:, :, None] > 0, 255 - crop, crop)", "np.where(digit[:, :, None] > 0, crop, 255 - crop)",
          "tests/test_sample_data.py::test_a_digit_inverts_its_photograph_however_gray_it_is"),
+    ],
+    "common/data/layout.py": [
         ("images = _load_images(root, csv_path, names, DIGIT_SIZE",
          "images = _load_images(root, csv_path, sorted(names), DIGIT_SIZE",
          BOUNDS),
     ],
-    "common/download.py": [
+    "common/data/official.py": [
         ("labels - 1)", "labels % 10)", "tests/test_download.py::test_usps"),
         ("((pixels.toarray() + 1) * 127.5)", "((1 - pixels.toarray()) * 127.5)", "tests/test_download.py::test_usps"),
         ('content["y"].ravel() % 10)',
          'content["y"].ravel() - 1)', "tests/test_download.py::test_svhn_begins_as_the_course_says"),
         ("transpose(3, 0, 1, 2)", "transpose(3, 1, 0, 2)", "tests/test_download.py::test_svhn_begins_as_the_course_says"),
     ],
-    "common/metrics.py": [
+    "common/metrics/faces.py": [
         ("[1.0, -4.0, 1.0]", "[1.0, -3.0, 1.0]", OF_GAN),
         (" / images[0].numel() ** 0.5)", " / images[0].numel())", OF_GAN),
     ],
-    "common/report.py": [
+    "common/cli.py": [
         ('f"{100 * share:.2f}"', 'f"{100 * share:.1f}"', PAGE),
+    ],
+    "common/runs/read.py": [
         ("statistics.stdev(shares)", "statistics.pstdev(shares)", PAGE, LATEX),
         ("statistics.mean(run.summary[name] for run in self.seeds)",
          "statistics.mean(run.summary[name] for run in self.seeds[:1])",
          PAGE, JSON),
+    ],
+    "common/report/section.py": [
         ('"runs": len(self.runs), "train_seconds": sum(', '"runs": len(self.runs), "train_seconds": max(', PAGE),
     ],
-    "common/page.py": [
+    "common/report/page.py": [
         ("bar(kind, place(shares[mode]))", "bar(kind, place(report[mode]))", CHARTS),
         ("{place(report[mode]) - 1:.1f}", "{place(shares[mode] or 0) - 1:.1f}", CHARTS),
         ('.get(f"{key}_target_accuracy")', '.get(f"{key}_source_only_accuracy")', CHARTS),
@@ -323,7 +335,7 @@ FAULTS = {
         ("left + (right - left) * share", "left + right * share", CHARTS),
         ('"source": ("lower bound", "bound")', '"source": ("upper bound", "bound")', CHARTS),
     ],
-    "common/latex.py": [
+    "common/report/latex.py": [
         ('"--" if cell is None', '"0" if cell is None', LATEX),
     ],
     "common/results.py": [
@@ -331,16 +343,16 @@ FAULTS = {
         ("mean('train_seconds') / 60", "mean('train_seconds') / 3600", CSV),
         ("100 * shared", "100 - 100 * shared", CSV),
         ('"--seed": 1, ', "", CSV),
-        ("values = [summary[metric] for summary in summaries]", "values = [summaries[0][metric] for _ in summaries]", CSV),
+        ("values = [run.summary[metric] for run in runs]", "values = [runs[0].summary[metric] for _ in runs]", CSV),
     ],
-    "common/maps.py": [
+    "common/report/maps.py": [
         ('settings[role], "test"', 'settings[role], "train"', MAP_DATA),
         ("domains += [number] *", "domains += [1 - number] *", MAP_DATA),
         ("classes += digits.labels[chosen].tolist()", "classes += sorted(digits.labels[chosen].tolist())", MAP_DATA),
         ("encoders[role](", 'encoders["target"](', MAP_DATA),
         ("prepare(normalise(to_float(batch)), settings)", "normalise(to_float(batch))", MAP_DATA),
     ],
-    "common/plots.py": [
+    "common/report/plots.py": [
         ("float(row[column])) for row",
          "float(row[next(iter(columns))])) for row", f"{TABLES}test_curves_are_of_their_run_and_column"),
         ("return spots * (1, -1) + (0, 1)", "return spots", MAP_DRAWN),
@@ -350,13 +362,12 @@ FAULTS = {
         ("zip(axes[:, column], (originals, reconstructions))", "zip(axes[:, column], (reconstructions, originals))",
          f"{TABLES}test_a_reconstruction_is_below_its_face_and_above_its_error"),
     ],
-    "common/plan.py": [
+    "common/runs/plan.py": [
         ('{"source": s, "target": t, "mode": mode}', '{"source": t, "target": s, "mode": mode}', PAGE),
     ],
     "hw_eval.py": [
         ("sum(prediction[name] == label for name, label in truth.items())",
          "sum(one == other for one, other in zip(prediction.values(), truth.values()))", OWN_LABEL),
         ("100 * correct / len(truth)", "100 * correct / len(prediction)", OWN_LABEL),
-        ("labels[name] = int(value)", "labels[name] = min(int(value), 8)", OWN_LABEL),
     ],
 }

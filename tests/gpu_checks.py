@@ -18,12 +18,12 @@ from torch.nn.modules._functions import SyncBatchNorm as sync_batch_norm
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
 
-from benchmarks import REPOSITORY
 from benchmarks.measure import TRAININGS, train, train_watched
-from common import data as common_data
-from common import distributed
 from common.cli import UserError
-from common.training import Run
+from common.files import REPOSITORY
+from common.training import device as training_device
+from common.training import distributed
+from common.training.run import Run
 
 FEW = ("--limit", 40, "--batch-size", 8)
 # all that draws random numbers; small steps, as Adam divides a gradient that is 0 but for rounding by its own size
@@ -161,10 +161,10 @@ def resume_is_exact(problem, device, data, folder):
 def streamed_is_resident(problem, device, data, folder):
     """Images that are brought to the device batch by batch train the same weights as images that are held there."""
     train_whole(problem, device, data, folder / "resident")
-    get, taken = common_data.StreamedImages.__getitem__, []
+    get, taken = training_device.StreamedImages.__getitem__, []
     count = lambda images, indices: taken.append(1) or get(images, indices)
-    with mock.patch.object(common_data, "_free_memory", lambda device: 0), \
-            mock.patch.object(common_data.StreamedImages, "__getitem__", count):
+    with mock.patch.object(training_device, "_free_memory", lambda device: 0), \
+            mock.patch.object(training_device.StreamedImages, "__getitem__", count):
         train_whole(problem, device, data, folder / "streamed")
     assert len(taken) >= 12, "a batch in each step"
     assert_same_weights(folder / "resident", folder / "streamed")

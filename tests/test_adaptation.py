@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 
 import hw_eval
-from common.augment import resize, to_float
-from common.data import Digits
-from common.training import make_schedule
-from common.uda import AUGMENTATION, NO_LABEL, PseudoLabels, augment, augment_target, label_target_train
+from common.adaptation import AUGMENTATION, NO_LABEL, PseudoLabels, augment, augment_target, label_target_train
+from common.data.layout import Digits
+from common.training.augment import resize, to_float
+from common.training.steps import make_schedule
 
 PLAIN = {name: type(report)() for name, report, *_ in AUGMENTATION}
 

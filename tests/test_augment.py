@@ -2,8 +2,8 @@
 import pytest
 import torch
 
-from common import augment
-from common.data import DOMAINS, load_digits
+from common.data.layout import DOMAINS, load_digits
+from common.training import augment
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from common.cli import run_command
-from common.data import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE
+from common.data.layout import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE
 from tests.conftest import PAIR
 
 # ---- contents of files -----------------------------------------------------------------------------------------------
@@ -437,7 +437,8 @@ CASES = [
     (("common.download", "--data", "images/1.png"), {}, 1, "cannot write to images/1.png"),
     (("common.download", "--archive", "nothing.zip"), {}, 1, "nothing.zip is not a file"),
 ]
-MODULES = {"hw_p1.sh": "p1_vae.inference", "hw_p2.sh": "p2_dcgan.inference", "hw_p3.sh": "p3_dann.inference",
+MODULES = {"common.report": "common.report.__main__", "common.runs": "common.runs.__main__",
+           "hw_p1.sh": "p1_vae.inference", "hw_p2.sh": "p2_dcgan.inference", "hw_p3.sh": "p3_dann.inference",
            "hw_p4.sh": "p4_adda.inference", "hw_eval.py": "hw_eval", "hw_faces.py": "hw_faces"}
 
 

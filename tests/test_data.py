@@ -11,10 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from common import data
-from common.archive import Archive
 from common.cli import UserError
-from common.data import ATTRIBUTES, StreamedImages, list_images, load_digits, load_faces, on_device, read_image
+from common.data import layout as course_layout
+from common.data.archive import Archive
+from common.data.images import list_images, read_image
+from common.data.layout import ATTRIBUTES, load_digits, load_faces
+from common.training import device
+from common.training.device import StreamedImages, on_device
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_a_bad_csv_of_faces_is_named(tmp_path, text, message):
 
 def test_second_load_comes_from_the_cache(layout, monkeypatch):
     first = load_digits(layout, "usps", "train")
-    monkeypatch.setattr(data, "read_images", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(course_layout, "read_images", lambda *_: pytest.fail("decoded again"))
     assert torch.equal(load_digits(layout, "usps", "train").images, first.images)
 
 
@@ -134,18 +137,18 @@ def test_a_full_disk_still_loads(layout):
 
 
 def test_a_split_is_decoded_into_its_cache_not_into_memory(layout, monkeypatch):
-    monkeypatch.setattr(data, "read_images", lambda *_: pytest.fail("decoded into memory"))
+    monkeypatch.setattr(course_layout, "read_images", lambda *_: pytest.fail("decoded into memory"))
     images = load_digits(layout, "usps", "train").images
     assert on_device(images, torch.device("cpu")) is images, "training on a CPU reads the memory map itself"
 
 
 def test_images_that_do_not_fit_on_the_device_are_streamed(layout, monkeypatch):
     images = load_digits(layout, "usps", "train").images
-    monkeypatch.setattr(data, "_free_memory", lambda device: 2 * images.nbytes - 1)
+    monkeypatch.setattr(device, "_free_memory", lambda device: 2 * images.nbytes - 1)
     streamed = on_device(images, torch.device("cpu"))
     assert isinstance(streamed, StreamedImages) and len(streamed) == 3
     assert torch.equal(streamed[torch.tensor([2, 0])], images[[2, 0]])
-    monkeypatch.setattr(data, "_free_memory", lambda device: 2 * images.nbytes)
+    monkeypatch.setattr(device, "_free_memory", lambda device: 2 * images.nbytes)
     assert torch.is_tensor(on_device(images, torch.device("cpu")))
 
 

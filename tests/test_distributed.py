@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from common import distributed
 from common.cli import UsageError, UserError
-from common.distributed import Group, share, use_own_gpu
-from common.training import Run
+from common.training import distributed
+from common.training.distributed import Group, share, use_own_gpu
+from common.training.run import Run
 from tests.conftest import PAIR, REPOSITORY, add_rivals, call_training, modules
 from tests.two_processes import gradients
 

@@ -28,7 +28,8 @@ from PIL import Image
 
 from common import download
 from common.cli import UserError
-from common.data import ATTRIBUTES, load_digits, load_faces
+from common.data import fetch, official
+from common.data.layout import ATTRIBUTES, load_digits, load_faces
 
 REPOSITORY = Path(__file__).parents[1]
 RANDOM = np.random.default_rng(0)
@@ -79,7 +80,7 @@ def server(monkeypatch):
     with Server() as server:
         server.files = official_files()
         monkeypatch.setattr(download, "DATASETS", small_datasets(server.files))
-        monkeypatch.setattr(download, "RETRY_SECONDS", 0)
+        monkeypatch.setattr(fetch, "RETRY_SECONDS", 0)
         monkeypatch.setenv("HW_MIRROR", f"http://127.0.0.1:{server.server_port}/")
         yield server
         server.shutdown()
@@ -324,7 +325,7 @@ def test_connection_breaks_and_goes_on(server, tmp_path):
 
 def test_next_run_goes_on(server, tmp_path, capsys):
     whole = server.files["usps.bz2"]
-    server.cuts = [300] + [0] * (download.ATTEMPTS - 1)
+    server.cuts = [300] + [0] * (fetch.ATTEMPTS - 1)
     assert run("--data", tmp_path, "--only", "usps") != ""
     assert "broke off" in capsys.readouterr().err
     assert left_over(tmp_path) == []
@@ -364,7 +365,7 @@ def test_server_always_stops_early(server, tmp_path, capsys):
     server.cuts = [100] + [0] * 20
     assert run("--data", tmp_path, "--only", "usps") != ""
     assert f"100 of {size:,} bytes came" in capsys.readouterr().err
-    assert len(server.log) == download.ATTEMPTS
+    assert len(server.log) == fetch.ATTEMPTS
     assert left_over(tmp_path) == []
 
 
@@ -526,11 +527,12 @@ def test_sample_data_is_not_mixed_in(server, tmp_path):
 DRIVER = """
 import json, sys, time
 from common import cli, download
+from common.data import fetch, official
 for name, (files, counts) in json.load(open(sys.argv[1])).items():
-    files = tuple(download.File(*file) for file in files)
+    files = tuple(fetch.File(*file) for file in files)
     download.DATASETS[name] = download.DATASETS[name]._replace(files=files, counts=counts)
-quick = download.resized
-download.resized = lambda *rest: (time.sleep(0.5), quick(*rest))[1]
+quick = official.resized
+official.resized = lambda *rest: (time.sleep(0.5), quick(*rest))[1]
 cli.run_command(lambda: download.main(sys.argv[2:]))
 """
 
@@ -558,7 +560,7 @@ def test_killed_in_conversion(server, tmp_path):
 
 
 def test_interrupted_in_conversion(server, tmp_path, monkeypatch):
-    resized, calls = download.resized, itertools.count()
+    resized, calls = official.resized, itertools.count()
 
     def stop(image, size):
         if next(calls) == 0:
@@ -567,7 +569,7 @@ def test_interrupted_in_conversion(server, tmp_path, monkeypatch):
         time.sleep(0.1)
         return resized(image, size)
 
-    monkeypatch.setattr(download, "resized", stop)
+    monkeypatch.setattr(official, "resized", stop)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)      # a shell's background jobs ignore it
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -784,7 +786,7 @@ def test_entry_that_unpacks_to_more_than_it_states(server, tmp_path, capsys):
 def test_archive_with_more_than_datasets_have(server, tmp_path, monkeypatch, capsys, pack, limit, value, message):
     archive = tmp_path / "archive"
     archive.write_bytes(pack(course_entries()))
-    monkeypatch.setattr(f"common.archive.{limit}", value)
+    monkeypatch.setattr(f"common.data.archive.{limit}", value)
     assert run("--data", tmp_path / "data", "--only", "usps", "--archive", archive) != ""
     assert re.search(message, capsys.readouterr().err)
     assert left_over(tmp_path / "data") == []

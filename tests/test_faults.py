@@ -12,10 +12,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from common import cli, data, training
+from common.adaptation import label_folder
 from common.cli import UserError, run_command
-from common.training import Averages, Run, binary_cross_entropy, load_file
-from common.uda import label_folder
+from common.data import images
+from common.files import PART
+from common.training import run as run_folder
+from common.training.run import Run
+from common.training.steps import Averages, binary_cross_entropy
+from common.training.weights import load_file
 from tests.conftest import PAIR, REPOSITORY, SMALL, assert_same_weights, call_training
 
 PROBLEMS = list(SMALL)
@@ -65,10 +69,10 @@ def test_the_checkpoint_before_a_damaged_one_is_used(whole, stopped, train, caps
 
 def test_killed_between_two_checkpoints(whole, stopped, train):
     (stopped / "checkpoint.pt").rename(stopped / "checkpoint_before.pt")
-    (stopped / "samples" / f"{cli.PART}x.png").write_bytes(b"half an image")
+    (stopped / "samples" / f"{PART}x.png").write_bytes(b"half an image")
     train("p1_vae", stopped, "--resume")
     assert_same_weights(whole, stopped)
-    assert not list(stopped.rglob(f"{cli.PART}*"))
+    assert not list(stopped.rglob(f"{PART}*"))
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(whole, stopped, train, monkeypatch):
@@ -82,7 +86,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(whole, stopped, train, monkeypat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (stopped / "checkpoint.pt").read_bytes() == before
-    assert not list(stopped.rglob(f"{cli.PART}*"))
+    assert not list(stopped.rglob(f"{PART}*"))
     train("p1_vae", stopped, "--resume")
     assert_same_weights(whole, stopped)
 
@@ -106,7 +110,7 @@ def test_losses_that_are_not_finite_stop_the_run(train, tmp_path, problem):
 
 def test_the_step_is_named_however_rarely_one_looks(settings, monkeypatch):
     """As on a GPU, where the losses of many steps are read at once."""
-    monkeypatch.setattr(training, "CHECK_EVERY", 4)
+    monkeypatch.setattr(run_folder, "CHECK_EVERY", 4)
     run = Run(settings, 1, {})
     run.device = torch.device("cuda")
     losses, steps = Averages(), 0
@@ -158,7 +162,7 @@ def test_labelling_decodes_no_more_than_the_next_images(tmp_path, monkeypatch):
     for number in range(2000):
         (tmp_path / f"images/{number}.png").touch()
     decoded, seen = [], []
-    monkeypatch.setattr(data, "read_image", lambda path, *_: decoded.append(path) or data.np.zeros((28, 28, 3), "uint8"))
+    monkeypatch.setattr(images, "read_image", lambda path, *_: decoded.append(path) or images.np.zeros((28, 28, 3), "uint8"))
 
     def network(images):
         seen.append(len(images))

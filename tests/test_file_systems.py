@@ -9,11 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from common import cli, data, download
-from common.cli import UserError, folder_written_whole, lock, written_whole
-from common.data import load_digits
-from common.table import write_csv
-from common.training import load_file, read_json
+from common import cli, download
+from common.cli import UserError, lock
+from common.data import images
+from common.data.csv_files import write_csv
+from common.data.layout import load_digits
+from common.files import folder_written_whole, read_json, written_whole
+from common.training.weights import load_file
 
 
 def refusing(number):
@@ -84,7 +86,7 @@ def test_a_cache_that_cannot_be_mapped_is_read(poor, tmp_path, monkeypatch):
     Image.new("L", (28, 28), 90).save(folder / "1.png")
     (tmp_path / "digits/usps/train.csv").write_text("image_name,label\n1.png,7\n")
     first = load_digits(tmp_path, "usps", "train").images
-    monkeypatch.setattr(data, "read_image", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(images, "read_image", lambda *_: pytest.fail("decoded again"))
     assert torch.equal(load_digits(tmp_path, "usps", "train").images, first) and first.unique().tolist() == [90]
 
 

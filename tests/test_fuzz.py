@@ -13,12 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from common.archive import Archive
 from common.cli import UserError, one_line
-from common.data import load_digits, read_image
-from common.report import Section, assemble
-from common.table import read_labels
-from common.training import load_weights, read_json, save_weights
+from common.data.archive import Archive
+from common.data.csv_files import read_labels
+from common.data.images import read_image
+from common.data.layout import load_digits
+from common.files import read_json
+from common.report.page import assemble
+from common.report.section import Section
+from common.training.weights import load_weights, save_weights
 
 settings.register_profile("suite", deadline=None, max_examples=60, derandomize=True,
                           suppress_health_check=[HealthCheck.function_scoped_fixture])

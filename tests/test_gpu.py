@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from common.data import StreamedImages
+from common.training.device import StreamedImages
 from tests import gpu_checks
 from tests.gpu_checks import CHECKS
 

@@ -18,12 +18,13 @@ from PIL import Image
 from torchvision.utils import make_grid, save_image
 
 import hw_grade
-from common import cli, metrics, watch
+from common import cli
 from common.cli import UserError
-from common.data import ATTRIBUTES
-from common.grid import read_grid
-from common.metrics import nearest
-from grading import exam
+from common.data.layout import ATTRIBUTES
+from common.metrics import faces as metrics
+from common.metrics.faces import nearest
+from grading import exam, watch
+from grading.exam import read_grid
 from tests.conftest import REPOSITORY
 
 DIGITS = 20

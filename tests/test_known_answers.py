@@ -18,8 +18,8 @@ import p1_vae.inference
 import p2_dcgan.inference
 import p3_dann.inference
 import p4_adda.inference
-from common.data import stream_images
-from common.training import save_weights
+from common.data.images import stream_images
+from common.training.weights import save_weights
 from p1_vae.model import VAE
 from p2_dcgan.model import Generator
 from p3_dann.model import Classifier, FeatureExtractor

@@ -4,8 +4,8 @@ import json
 import pytest
 import torch
 
-from common.data import ATTRIBUTES, load_faces
-from common.training import load_weights
+from common.data.layout import ATTRIBUTES, load_faces
+from common.training.weights import load_weights
 from p1_vae.latent import direction, interpolate, probe
 from p1_vae.model import VAE
 from p1_vae.train import decode, encode, image_mse

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from common.metrics import pairwise_diversity, sharpness
+from common.metrics.faces import pairwise_diversity, sharpness
 from p1_vae.train import image_mse, vae_loss
 from p2_dcgan.train import make_noise
 from p3_dann.train import ReverseGradient, reversal_weight

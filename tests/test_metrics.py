@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional as F
 
 import hw_faces
-from common import metrics
-from common.fid import find_inception
-from common.metrics import laplacian_pyramid, sliced_wasserstein
+from common.metrics import faces as metrics
+from common.metrics.faces import laplacian_pyramid, sliced_wasserstein
+from common.metrics.fid import find_inception
 
 
 def smooth_images(count, seed):

@@ -16,8 +16,8 @@ from benchmarks.on_gpu import Results, run_part, tables
 from benchmarks.pack import pack, unpack
 from common import cli
 from common.cli import UserError
-from common.data import SPLITS, digest, load_digits, load_faces
-from common.plan import RUNS
+from common.data.layout import SPLITS, digest, load_digits, load_faces
+from common.runs.plan import RUNS
 
 CPU = torch.device("cpu")
 

@@ -10,9 +10,10 @@ import types
 
 import pytest
 
-from common import cli, jobs
+from common import cli
 from common.cli import CommandParser, UserError, lock, run_command, say, warn
-from common.jobs import Job, run_jobs
+from common.runs import jobs
+from common.runs.jobs import Job, run_jobs
 from tests.conftest import REPOSITORY
 
 

@@ -12,8 +12,8 @@ import pytest
 
 import hw_report
 from common.cli import UserError, lock
-from common.plan import DEFINING, RUNS, select
-from common.report import check_out
+from common.report.section import check_out
+from common.runs.plan import DEFINING, RUNS, select
 from tests.conftest import REPOSITORY, assert_same_weights, report
 
 SMALL = ("--preset", "sample", "--limit", "30", "--epochs", "1", "--batch-size", "8")

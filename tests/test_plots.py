@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from common import plots
+from common.report import plots
 from tests.conftest import REPOSITORY
 
 DARK = """text.usetex: True

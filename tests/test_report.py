@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from common import plots
-from common.latex import to_latex
-from common.plots import draw_scatter, embed
-from common.report import Section, about_seeds, assemble, find_runs
+from common.report import plots
+from common.report.latex import to_latex
+from common.report.page import assemble
+from common.report.plots import draw_scatter, embed
+from common.report.section import Section, about_seeds
+from common.runs.read import find_runs
 from p2_dcgan.figures import compare_noises
 from tests.conftest import report
 

@@ -8,7 +8,7 @@ import torch
 
 from common import results, ship
 from common.cli import UserError
-from common.training import load_weights, save_weights
+from common.training.weights import load_weights, save_weights
 from p4_adda.model import LeNetClassifier, LeNetEncoder2
 
 COMMAND = ["python3", "-m", "p4_adda.train", "--source", "usps", "--target", "mnistm", "--preset", "tuned"]

@@ -8,16 +8,9 @@ import pytest
 from PIL import Image
 
 from common.cli import UserError
-from common.data import ATTRIBUTES, SAMPLE_MARK, is_sample_data, load_digits, load_faces, put_on_photograph
-from common.sample_data import (
-    SIZES,
-    _handwritten,
-    face_images,
-    make_sample_data,
-    mnistm_images,
-    svhn_images,
-    usps_images,
-)
+from common.data.images import put_on_photograph
+from common.data.layout import ATTRIBUTES, SAMPLE_MARK, is_sample_data, load_digits, load_faces
+from common.sample_data import SIZES, _handwritten, face_images, make_sample_data, mnistm_images, svhn_images, usps_images
 
 GENERATORS = {"usps": usps_images, "mnistm": mnistm_images, "svhn": svhn_images, "face": face_images}
 MODES = {"usps": ("L", 28), "mnistm": ("RGB", 28), "svhn": ("RGB", 28), "face": ("RGB", 64)}

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_avg_fn
 
 from benchmarks.reference_loops import adda_step, dann_step, dcgan_step, vae_step
-from common import uda
-from common.augment import recolour, translate
+from common import adaptation
+from common.training.augment import recolour, translate
 from p1_vae.model import VAE
 from p2_dcgan.model import Discriminator, Generator
 from p3_dann.model import Classifier, FeatureExtractor
@@ -490,7 +490,7 @@ def test_the_changes_are_made_to_their_own_domain(recorded, tiny_data, stage, fl
 @pytest.mark.parametrize("stage, there", [("source", False), ("target", False), ("dann", True), ("alone", True),
                                           ("adda", True)])
 def test_backgrounds_are_target_images_and_the_lower_bound_has_none(recorded, tiny_data, monkeypatch, stage, there):
-    monkeypatch.setattr(uda, "put_on_backgrounds", lambda images, backgrounds: backgrounds)
+    monkeypatch.setattr(adaptation, "put_on_backgrounds", lambda images, backgrounds: backgrounds)
     source, target = images_shown(recorded, tiny_data, stage, "--backgrounds", 1)
     assert source == (EVERY[0] if stage == "source" else set())
     assert bool(target) == (there or stage == "target")

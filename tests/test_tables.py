@@ -16,10 +16,12 @@ import p1_vae.figures
 import p2_dcgan.figures
 import p3_dann.figures
 import p4_adda.figures
-from common import maps, plots, results
-from common.data import ATTRIBUTES
-from common.report import Section, assemble
-from common.training import save_weights
+from common import results
+from common.data.layout import ATTRIBUTES
+from common.report import maps, plots
+from common.report.page import assemble
+from common.report.section import Section
+from common.training.weights import save_weights
 from p1_vae.model import VAE
 from tests import tiny
 
@@ -418,7 +420,7 @@ def test_tables_and_figures_of_the_gan(tiny_data, tmp_path, monkeypatch):
 
 @pytest.fixture
 def figure(monkeypatch):
-    """figure(draw, …): what a function of common/plots.py draws, before it is saved."""
+    """figure(draw, …): what a function of common/report/plots.py draws, before it is saved."""
     def call(draw, *arguments):
         kept = []
         monkeypatch.setattr(plots, "_save", lambda figure, path: kept.append(figure))

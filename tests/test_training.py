@@ -7,9 +7,12 @@ import subprocess
 import pytest
 import torch
 
-from common import data, training
 from common.cli import UserError
-from common.training import Averages, shuffled_batches, write_json
+from common.files import write_json
+from common.training import device
+from common.training import run as run_folder
+from common.training.run import git_revision
+from common.training.steps import Averages, shuffled_batches
 from tests.conftest import SMALL, assert_same_weights, modules
 
 PROBLEMS = list(SMALL)
@@ -51,9 +54,9 @@ def test_streamed_images_train_the_same_weights(problem, train, tmp_path, monkey
     """As for a dataset that is larger than the memory of the device."""
     flags = (*SMALL[problem], "--epochs", "1")
     resident = train(problem, tmp_path / "resident", *flags)
-    monkeypatch.setattr(data, "_free_memory", lambda device: 0)
-    get, taken = data.StreamedImages.__getitem__, []
-    monkeypatch.setattr(data.StreamedImages, "__getitem__", lambda images, indices: taken.append(1) or get(images, indices))
+    monkeypatch.setattr(device, "_free_memory", lambda device: 0)
+    get, taken = device.StreamedImages.__getitem__, []
+    monkeypatch.setattr(device.StreamedImages, "__getitem__", lambda images, indices: taken.append(1) or get(images, indices))
     streamed = train(problem, tmp_path / "streamed", *flags)
     assert len(taken) >= 5, "a batch in each step"
     assert_same_weights(resident, streamed)
@@ -67,33 +70,33 @@ def repositories(tmp_path, monkeypatch):
                               capture_output=True, text=True).stdout.strip()
     ours = tmp_path / "theirs" / "homework"
     (ours / "common").mkdir(parents=True)
-    (ours / "common" / "training.py").write_text("1\n")
+    (ours / "common" / "cli.py").write_text("1\n")
     git(tmp_path / "theirs", "init", "-q")
     git(tmp_path / "theirs", "add", ".")
     git(tmp_path / "theirs", "commit", "-q", "-m", "theirs")
-    monkeypatch.setattr(training, "__file__", str(ours / "common" / "training.py"))
+    monkeypatch.setattr(run_folder, "REPOSITORY", ours)
     return tmp_path / "theirs", ours, git
 
 
 def test_the_revision_is_of_this_repository_or_none(repositories, monkeypatch):
     theirs, ours, git = repositories
-    assert training.git_revision() is None
+    assert git_revision() is None
     monkeypatch.setenv("GIT_DIR", str(theirs / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(ours))
-    assert training.git_revision() is None
+    assert git_revision() is None
     monkeypatch.delenv("GIT_WORK_TREE")
     monkeypatch.delenv("GIT_DIR")
     git(ours, "init", "-q")
-    assert training.git_revision() is None, "no revision yet"
+    assert git_revision() is None, "no revision yet"
     git(ours, "add", ".")
     git(ours, "commit", "-q", "-m", "ours")
     revision = git(ours, "rev-parse", "--short", "HEAD")
-    assert training.git_revision() == revision
+    assert git_revision() == revision
     monkeypatch.setenv("GIT_DIR", str(theirs / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(theirs / ".git" / "index"))
-    assert training.git_revision() == revision
-    (ours / "common" / "training.py").write_text("2\n")
-    assert training.git_revision() == f"{revision}+"
+    assert git_revision() == revision
+    (ours / "common" / "cli.py").write_text("2\n")
+    assert git_revision() == f"{revision}+"
 
 
 def test_json_has_null_for_what_is_no_number(tmp_path):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from common.data import ATTRIBUTES
+from common.data.layout import ATTRIBUTES
 
 DOMAINS = ("usps", "mnistm", "svhn")
 # images in train and test; the rows of each csv are in another order than its names, the attributes than those of the course

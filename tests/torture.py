@@ -24,11 +24,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from common.augment import normalise, to_float
-from common.cli import PART
-from common.data import load_digits
+from common.data.layout import load_digits
+from common.files import PART
 from common.sample_data import make_sample_data
-from common.training import load_file, load_weights
+from common.training.augment import normalise, to_float
+from common.training.weights import load_file, load_weights
 from p3_dann.model import Classifier, FeatureExtractor
 from p4_adda.model import LeNetClassifier, LeNetEncoder2
 from tests.conftest import PAIR, REPOSITORY

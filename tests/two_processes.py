@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from common.cli import run_command
-from common.distributed import is_first, share, start, wrap
-from common.training import WHEN_STOPPED
+from common.training.distributed import is_first, share, start, wrap
+from common.training.run import WHEN_STOPPED
 
 
 def gradients():

@@ -5,8 +5,9 @@
 """
 from pathlib import Path
 
-from common.cli import CommandParser, UserError, one_line, run_command, say
-from common.training import YES_NO, read_json, read_metrics
+from common.cli import YES_NO, CommandParser, UserError, format_table, one_line, run_command, say
+from common.files import read_json
+from common.runs.read import read_metrics
 
 HEADER = ("run", "problem", "pair", "mode", "preset", "seed", "epochs", "result", "started")
 COSTS = ("epochs", "train_seconds", "gpu_peak_mib")     # what summary.json holds besides test metrics
@@ -65,12 +66,6 @@ def compare_runs(first, second):
             metrics.append([name.replace("_", " "), *map(number, values),
                             "" if None in values else f"{values[1] - values[0]:+.4g}"])
     return settings, metrics
-
-
-def format_table(header, rows):
-    """Rows of texts as lines, the columns aligned."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (header, *rows))
 
 
 def main():

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from common.cli import UserError
-from common.data import IMAGE_FORMATS, as_shown
+from common.data.images import IMAGE_FORMATS, as_shown
 
 # no file of our datasets comes near these, so what is larger is a trap
 ENTRY_LIMIT = 64_000_000        # bytes of one entry, unpacked

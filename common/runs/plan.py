@@ -5,9 +5,8 @@ problems' figures.py draw them.
 """
 from typing import NamedTuple
 
-from common.cli import UsageError
-from common.training import YES_NO
-from common.uda import MODES, PAIRS
+from common.adaptation import MODES, PAIRS
+from common.cli import YES_NO, UsageError
 
 PACKAGES = {"p1": "p1_vae", "p2": "p2_dcgan", "p3": "p3_dann", "p4": "p4_adda"}
 NOISES = ("uniform", "gaussian")
@@ -53,8 +52,8 @@ def select(words):
 def differences(config, settings, data):
     """In what a run, by the content of its config.json, is another than one of these `settings` on this `data`.
 
-    `data`: digests of splits, as of common.data.digests. Returns sentences' parts like "limit = 60, not all", none if it is
-    the same; where a run was trained, and on what device, does not count.
+    `data`: digests of splits, as of common.data.layout.digests. Returns sentences' parts like "limit = 60, not all", none if
+    it is the same; where a run was trained, and on what device, does not count.
     """
     theirs = config.get("data_digests", {})
     facts = [(name, config["settings"].get(name), value) for name, value in settings.items() if name not in PLACE]

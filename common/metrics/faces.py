@@ -3,9 +3,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from common.augment import to_float
 from common.cli import progress
-from common.fid import find_inception, frechet_inception_distance
+from common.metrics.fid import find_inception, frechet_inception_distance
+from common.training.augment import to_float
 
 LEVELS = (64, 32, 16)       # pixels a side, of the Laplacian pyramid
 PATCHES, PATCH_SIZE = 128, 7        # patches of each image on each level, pixels a side

@@ -1,10 +1,10 @@
 """The two t-SNE figures of an adapted pair, for DANN and ADDA alike: by digit class and by domain."""
 import torch
 
-from common.augment import normalise, to_float
-from common.data import load_digits
-from common.plots import COLOURS, DIGIT_MARKERS, DOMAIN_COLOURS, MARKERS, draw_scatter, embed
-from common.uda import NAMES
+from common.adaptation import NAMES
+from common.data.layout import load_digits
+from common.report.plots import COLOURS, DIGIT_MARKERS, DOMAIN_COLOURS, MARKERS, draw_scatter, embed
+from common.training.augment import normalise, to_float
 
 IMAGES = 500        # test images of each domain on a map
 

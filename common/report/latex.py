@@ -3,10 +3,12 @@
     OUT/report.tex     a whole document: pdflatex report.tex
     OUT/tex/*.tex      one file a problem, which report.tex takes in
 """
+import hashlib
 import itertools
 import re
 
-from common.cli import write_editable
+from common.cli import warn
+from common.files import written_whole
 
 # what TeX reads as a command, and signs that no 8-bit font has
 SIGNS = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
@@ -26,6 +28,24 @@ DOCUMENT = r"""\documentclass{article}
 %s
 \end{document}
 """
+
+
+def write_editable(path, text, comment):
+    """Write a text that its user may go on with, whole or not at all; one that was edited since, or is not ours, stays.
+
+    `comment` says how the text's language writes a comment, as "% {}": the first line of the file will be one, with a digest of
+    the others. Raises UserError as `written_whole` does.
+    """
+    digest = lambda text: hashlib.sha256(text.encode()).hexdigest()[:16]
+    stamp = lambda text: comment.format(f"hw_report.sh {digest(text)}: replaced by the next one, unless it is edited") + "\n"
+    if path.is_file():
+        first, _, rest = path.read_bytes().decode(errors="replace").partition("\n")
+        if f"{first}\n" != stamp(rest):
+            warn(f"warning: {path} was edited, or is not of this program, so it stays as it is; rename it to have it "
+                 "written anew")
+            return
+    with written_whole(path) as part:
+        part.write_bytes((stamp(text) + text).encode())
 
 
 def to_latex(text):

@@ -1,22 +1,10 @@
-"""The report: sections that the problems write (json and figures), and the page and LaTeX made of them.
-
-    OUT/sections/*.json         one file a problem, written by p*/figures.py through Section
-    OUT/figures/*.{png,pdf}     its figures; *.jpg: the images behind the points of a map, as one sheet
-    OUT/left_out.json           what was left out for want of data, written by hw_report.py
-    OUT/results.json            every number of every section                 } written by
-    OUT/index.html              one self-contained page, images inlined       } python3 -m common.report OUT
-    OUT/report.tex, OUT/tex/    tables and figures for LaTeX, with --tex      }
-"""
-import statistics
+"""One problem's part of the report, which its figures.py writes: text, tables, figures, numbers."""
 from pathlib import Path
 
-from common.augment import resize
-from common.cli import CommandParser, UserError, run_command, say, some_of, visible, written_whole
-from common.latex import write_latex
-from common.page import make_page
-from common.plan import RUNS, differences
-from common.training import YES_NO, read_json, read_metrics, write_json
-from common.uda import NAMES
+from common.adaptation import NAMES
+from common.cli import YES_NO, CommandParser, UserError, say, some_of
+from common.files import read_json, visible, write_json, written_whole
+from common.training.augment import resize
 
 SPRITE_SIZE = 32        # pixels a side, at most, of the images behind the points of a map
 SPRITE_COLUMNS = 32
@@ -108,70 +96,6 @@ def check_out(out):
         raise UserError(f"{out} holds no report of ours but other files ({some_of(names)}); give another --out")
 
 
-class FinishedRun:
-    """What a finished run left: `config`, `summary`, `rows` (of metrics.csv) and `folder`.
-
-    `seeds`: this run and those that differ from it in nothing but the seed, see `find_runs`.
-    """
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.config = read_json(folder / "config.json", "sample_data", "hardware", "versions", "git_revision", settings=dict)
-        self.summary = read_json(folder / "summary.json", "train_seconds")
-        self.rows = read_metrics(folder)
-        self.seeds = [self]
-
-    def mean(self, name):
-        """The mean of a number in summary.json over the seeds."""
-        return statistics.mean(run.summary[name] for run in self.seeds)
-
-    def percent(self, name):
-        """A share of 1 in summary.json as a text in percent; with several seeds, mean ± sample standard deviation."""
-        shares = [run.summary[name] for run in self.seeds]
-        spread = f" ± {100 * statistics.stdev(shares):.2f}" if len(shares) > 1 else ""
-        return percent(self.mean(name)) + spread
-
-    @property
-    def settings(self):
-        return self.config["settings"]
-
-    @property
-    def weights(self):
-        return self.folder / "weights.pt"
-
-
-def find_runs(folder, problem, like=None):
-    """The finished runs of a problem below `folder`: {selector: FinishedRun}, without those that are not there.
-
-    All have the settings in the file `like`, some run's config.json, by default those of the first run that is there, but for
-    what defines each, and saw the same data. One that has others is left out, and a line says so; so is a seed that is there
-    twice.
-    """
-    found, data = {}, {}
-    base = read_json(like, settings=dict)["settings"] if like else None
-    for planned in (run for run in RUNS if run.problem == problem):
-        for path in (folder / planned.folder, *sorted(folder.glob(f"{planned.folder}_seed*"))):
-            if not (path / "summary.json").is_file():
-                continue
-            run = FinishedRun(path)
-            base = base or run.settings
-            run.settings["data"] = base["data"]         # the same by content, wherever it lay then
-            theirs = run.config.get("data_digests", {})
-            wrong = differences(run.config, base | planned.defining | {"seed": run.settings.get("seed")},
-                                {split: digest for split, digest in data.items() if split in theirs})
-            first = found.setdefault(planned.selector, run) if not wrong else None
-            if first and first is not run:
-                if run.settings["seed"] in [seed.settings["seed"] for seed in first.seeds]:
-                    wrong = [f"seed {run.settings['seed']} is there already"]
-                else:
-                    first.seeds.append(run)
-            if wrong:
-                say(f"Left out {path}: {'; '.join(wrong)}")
-            else:
-                data |= theirs
-    return found
-
-
 def read_figure_arguments(description):
     """The command line of every p*/figures.py: `runs` and `out`, both Path, and `like`, Path or None."""
     parser = CommandParser(description=description)
@@ -207,47 +131,6 @@ def missing_digits(runs):
                    "incomparable with the report's." for domain, digits in lacking.items() if digits)
 
 
-def percent(share):
-    """A share of 1 as a text in percent, None (shown as a dash) for None."""
-    return None if share is None else f"{100 * share:.2f}"
-
-
 def percent_of(value, whole):
     """How much a number is of another, as a text in whole percent."""
     return f"{100 * value / whole:.0f} %" if whole else "– %"
-
-
-# ---- the page and the LaTeX ------------------------------------------------------------------------------------------
-
-def assemble(out, tex=False):
-    """Write OUT/index.html and OUT/results.json, with `tex` OUT/report.tex too, from the sections that are there.
-
-    Says where they are. Raises UserError if there is no section, or a figure is missing.
-    """
-    sections = {path.stem: read_json(path, "title", "sample_data", "runs", "blocks", "headlines", "results")
-                for path in sorted((out / "sections").glob("*.json"))}
-    if not sections:
-        raise UserError(f"{out / 'sections'} holds no section; run bash hw_report.sh, or one problem's run.sh, first")
-    write_json(out / "results.json", {
-        name: {"sample_data": section["sample_data"], "preset": section["preset"], "hardware": section["hardware"],
-               **section["results"]} for name, section in sections.items()})
-    left_out = out / "left_out.json"
-    notes = read_json(left_out, "notes")["notes"] if left_out.is_file() else []
-    with written_whole(out / "index.html") as part:
-        part.write_text(make_page(out, sections, notes), encoding="utf-8")
-    if tex:
-        write_latex(out, sections)
-        say(f"For LaTeX: {(out / 'report.tex').resolve()}")
-    say(f"The report: {(out / 'index.html').resolve()}", "green")
-
-
-def main():
-    parser = CommandParser(description="Assemble the report's page, index.html, from the sections drawn into a folder.")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the folder that the problems' figures were drawn into")
-    parser.add_argument("--tex", action="store_true", help="write report.tex too: tables and figures to paste into a paper")
-    args = parser.parse_args()
-    assemble(args.out, args.tex)
-
-
-if __name__ == "__main__":
-    run_command(main)

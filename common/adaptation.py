@@ -4,7 +4,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from common.augment import (
+from common.cli import CommandParser, UsageError, UserError, progress, say
+from common.data.csv_files import LABELS, write_csv
+from common.data.images import left_out, list_images, stream_images
+from common.data.layout import DIGIT_SIZE, DOMAINS
+from common.files import written_whole
+from common.training.augment import (
     add_neighbours,
     blur,
     chance,
@@ -16,10 +21,7 @@ from common.augment import (
     put_on_backgrounds,
     to_float,
 )
-from common.cli import CommandParser, UsageError, UserError, progress, say, written_whole
-from common.data import DIGIT_SIZE, DOMAINS, left_out, list_images, stream_images
-from common.distributed import gather
-from common.table import LABELS, write_csv
+from common.training.distributed import gather
 
 # (source, target), in the report's order
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
@@ -171,7 +173,7 @@ def predict(network, images, device, batch_size=256):
 
 
 def accuracy(network, digits, device):
-    """Share of the `digits` (common.data.Digits) that the network (see `predict`) labels rightly, 0 to 1."""
+    """Share of the `digits` (common.data.layout.Digits) that the network (see `predict`) labels rightly, 0 to 1."""
     return (predict(network, digits.images, device) == digits.labels).double().mean().item()
 
 

@@ -4,14 +4,14 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
 from common.cli import STARTED_BY, is_quiet, write_line
+from common.files import REPOSITORY
 
-START = Path(__file__).resolve().parent / "start.py"
+START = REPOSITORY / "common" / "start.py"
 
 
 class Job(NamedTuple):

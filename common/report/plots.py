@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.manifold import TSNE
 from torchvision.utils import make_grid
 
-from common.cli import written_whole
-from common.grid import save_grid
+from common.data.grid import save_grid
+from common.files import written_whole
 from common.plain_matplotlib import matplotlib
 
 # Ten classes at once. Found by search for the largest smallest distance (in OKLab) between any two, as seen with normal

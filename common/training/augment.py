@@ -7,7 +7,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from common.distributed import gather, share, whole
+from common.training.distributed import gather, share, whole
 
 
 def to_float(images):

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from common.cli import UserError, progress, say
+from common.data.fetch import partial, receive
 
 
 @functools.cache        # one try a process
@@ -25,8 +26,6 @@ def find_inception():
         return None
     path = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
     if not path.is_file():
-        # here, because trainings, which import this file, need nothing of what that one imports
-        from common.download import partial, receive
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             receive(address, partial(path), path.name)

@@ -9,9 +9,10 @@ import itertools
 import json
 from pathlib import Path
 
-from common.cli import UserError, duration
-from common.training import finite
-from common.uda import NAMES, PAIRS, reported
+from common.adaptation import NAMES, PAIRS, reported
+from common.cli import UserError, duration, say
+from common.files import finite, read_json, write_json, written_whole
+from common.report.latex import write_latex
 
 TITLE = "Generative models and unsupervised domain adaptation"
 LEAD = ("A VAE and a DCGAN on 64×64 faces, DANN and ADDA between three digit domains. Every number and figure below was made "
@@ -21,6 +22,28 @@ SAMPLE_NOTICE = ("These runs used the built-in sample data: small drawn faces an
 BARS = {"source": ("lower bound", "bound"), "dann": ("DANN", "dann"), "adda": ("ADDA", "adda"),
         "target": ("upper bound", "bound")}
 escape = html.escape
+
+
+def assemble(out, tex=False):
+    """Write OUT/index.html and OUT/results.json, with `tex` OUT/report.tex too, from the sections that are there.
+
+    Says where they are. Raises UserError if there is no section, or a figure is missing.
+    """
+    sections = {path.stem: read_json(path, "title", "sample_data", "runs", "blocks", "headlines", "results")
+                for path in sorted((out / "sections").glob("*.json"))}
+    if not sections:
+        raise UserError(f"{out / 'sections'} holds no section; run bash hw_report.sh, or one problem's run.sh, first")
+    write_json(out / "results.json", {
+        name: {"sample_data": section["sample_data"], "preset": section["preset"], "hardware": section["hardware"],
+               **section["results"]} for name, section in sections.items()})
+    left_out = out / "left_out.json"
+    notes = read_json(left_out, "notes")["notes"] if left_out.is_file() else []
+    with written_whole(out / "index.html") as part:
+        part.write_text(make_page(out, sections, notes), encoding="utf-8")
+    if tex:
+        write_latex(out, sections)
+        say(f"For LaTeX: {(out / 'report.tex').resolve()}")
+    say(f"The report: {(out / 'index.html').resolve()}", "green")
 
 
 def make_page(out, sections, notes=()):

@@ -1,0 +1,9 @@
+"""The report: sections that the problems write (json and figures), and the page and LaTeX made of them.
+
+    OUT/sections/*.json         one file a problem, written by p*/figures.py through Section
+    OUT/figures/*.{png,pdf}     its figures; *.jpg: the images behind the points of a map, as one sheet
+    OUT/left_out.json           what was left out for want of data, written by hw_report.py
+    OUT/results.json            every number of every section                 } written by
+    OUT/index.html              one self-contained page, images inlined       } python3 -m common.report OUT
+    OUT/report.tex, OUT/tex/    tables and figures for LaTeX, with --tex      }
+"""

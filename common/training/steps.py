@@ -1,0 +1,73 @@
+"""What a loop calls at each step: batches, the learning rate's schedule, means of losses."""
+import math
+
+import torch
+from torch.nn import functional as F
+
+from common.training.distributed import mean, share
+
+SCHEDULES = ("constant", "cosine", "one-cycle")
+
+
+def shuffled_batches(count, batch_size, steps, device):
+    """Random indices int64 [steps, batch_size] into `count` items, as one fresh permutation after the other.
+
+    Each item appears before any appears again, so a small set is cycled evenly beside a larger one. Of several processes,
+    each gets its share of every batch.
+    """
+    repeats = math.ceil(steps * batch_size / count)
+    order = torch.cat([torch.randperm(count, device=device) for _ in range(repeats)])
+    return share(order[:steps * batch_size].view(steps, batch_size), dim=1)
+
+
+def make_schedule(optimizer, kind, steps):
+    """A learning-rate schedule to be stepped after each of `steps` steps, of one of SCHEDULES.
+
+    "cosine" falls to 0 along half a cosine (Loshchilov & Hutter 2017, eq. 5, without restarts). "one-cycle" rises from a 25th
+    to the whole over the first twentieth, then does the same (Smith & Topin 2018, with PyTorch's cosines for lines).
+    """
+    schedulers, rates = torch.optim.lr_scheduler, [group["lr"] for group in optimizer.param_groups]
+    if kind == "one-cycle" and steps <= 20:
+        kind = "cosine"     # a twentieth of so few steps is no rise, and PyTorch divides by its length less one
+    return {"constant": lambda: schedulers.LambdaLR(optimizer, lambda step: 1.0),
+            "cosine": lambda: schedulers.CosineAnnealingLR(optimizer, steps),
+            "one-cycle": lambda: schedulers.OneCycleLR(optimizer, rates, steps, pct_start=0.05, cycle_momentum=False)}[kind]()
+
+
+class Averages:
+    """Means of losses over an epoch and over all processes.
+
+    They wait on the device: reading each would make the host wait for each step. All processes must read at the same steps.
+    """
+
+    def __init__(self):
+        self.sums, self.count, self._names, self._unread = {}, 0, (), []
+
+    def add(self, **values):
+        """Add the losses of one step, tensors of no dimension; the same names each time."""
+        self._names = tuple(values)
+        self._unread.append(torch.stack([value.detach() for value in values.values()]))
+
+    def read(self):
+        """Fetch what was added since the last call: a dict of floats for each step. The host waits for the device."""
+        rows = mean(torch.stack(self._unread)).tolist() if self._unread else []
+        steps = [dict(zip(self._names, row)) for row in rows]
+        for step in steps:
+            for name, value in step.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += len(steps)
+        self._unread = []
+        return steps
+
+    def means(self):
+        self.read()
+        return {name: total / self.count for name, total in self.sums.items()}
+
+
+def binary_cross_entropy(probabilities, targets):
+    """F.binary_cross_entropy, but NaN gives a NaN loss, for which the run stops with a reason, rather than an assertion.
+
+    On CUDA that assertion would also take the whole process with it.
+    """
+    not_a_number = 0 * probabilities.sum()      # or 0
+    return F.binary_cross_entropy(probabilities.nan_to_num(), targets) + not_a_number

@@ -1,0 +1,100 @@
+"""Files of PyTorch, read with suspicion: weights for inference, and what else torch.save writes."""
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+
+from common.cli import UserError
+from common.files import written_whole
+
+
+def save_file(path, content, before=None):
+    """torch.save, whole or not at all. With `before`, the file that was at `path` is kept there."""
+    buffer = io.BytesIO()       # torch.save would tell a full disk from no other fault
+    torch.save(content, buffer)
+    with written_whole(path) as part:
+        part.write_bytes(buffer.getbuffer())
+        if before and path.is_file():
+            path.replace(before)
+
+
+def load_file(path, *names):
+    """The content of a file of torch.save, on the CPU: with `names`, a dict that has them.
+
+    Raises UserError if it is missing, damaged, something else or holds code.
+    """
+    try:
+        return load_checked(path, *names)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
+        raise UserError(f"{path} is damaged, or no file of PyTorch ({reason_of(error)})") from None
+
+
+def load_checked(path, *names):
+    """As load_file, with the exception as it comes.
+
+    Nothing but tensors and plain values is unpickled. torch.save writes a zip archive, which has a checksum (CRC-32) for
+    each of its entries, but torch.load does not look at them.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = {Path(name).name for name in archive.namelist()}
+        if "data.pkl" not in parts or "constants.pkl" in parts:
+            raise ValueError("it is a zip archive of something else, such as a program of torch.jit")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed, which torch.save never does")
+        if name := archive.testzip():
+            raise ValueError(f"the checksum of {name} is wrong")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:      # torch's own words are advice to load it all the same
+        raise ValueError("it holds other things than tensors and plain values, such as a whole module") from None
+    if names and not (isinstance(content, dict) and content.keys() >= set(names)):
+        is_checkpoint = isinstance(content, dict) and content.keys() >= {"parts", "epoch"}
+        raise ValueError("it is a checkpoint, from which a run goes on; give the run's weights.pt" if is_checkpoint else
+                         f"it lacks {' and '.join(names)}, which a run's weights.pt has")
+    return content
+
+
+def save_weights(path, meta, **modules):
+    """Save the state of `modules` by name and `meta` (plain values: what inference must know) in one file."""
+    save_file(path, {"meta": meta, "modules": {name: module.state_dict() for name, module in modules.items()}})
+
+
+def load_weights(path, *names, **modules):
+    """Load a file of save_weights into `modules`, set them to eval mode and return its meta, which must have `names`.
+
+    Raises UserError if the file is missing, damaged (by its checksums) or another model's, or holds code.
+    """
+    try:
+        state = load_checked(path, "meta", "modules")
+        if missing := modules.keys() - state["modules"].keys():
+            raise ValueError(f"it has no {', '.join(sorted(missing))}, but {', '.join(state['modules'])}")
+        for name, module in modules.items():
+            module.load_state_dict(state["modules"][name])
+            module.eval()
+        if missing := set(names) - state["meta"].keys():
+            raise ValueError(f"it does not say its {', '.join(sorted(missing))}")
+        return state["meta"]
+    except FileNotFoundError:
+        raise UserError(f"the weights {path} do not exist") from None
+    except Exception as error:      # a damaged or foreign file can fail anywhere in the unpickler, in any way
+        raise UserError(f"{path} does not hold the weights of this model ({reason_of(error)})") from None
+
+
+def reason_of(error):
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".: ")
+
+
+def find_weights(given, shipped, advice):
+    """The weights to use: the file `given` by the user, else the file `shipped` with the code if it is there.
+
+    Raises UserError with `advice`, the commands that make the weights, if neither is there.
+    """
+    if given is not None:
+        return Path(given)
+    if not shipped.is_file():
+        raise UserError(f"there are no trained weights at {shipped}; {advice}")
+    return shipped
