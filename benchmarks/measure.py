@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from common import cli
+from common.jobs import python
 
 PAIR = ("--source", "usps", "--target", "mnistm")
 TRAININGS = {       # the module that trains each problem, and the flags that it needs
@@ -254,5 +255,5 @@ def data_folder(given):
         return
     with tempfile.TemporaryDirectory() as folder:
         # by its own command, as its module takes a second to import, which would count as a training's start
-        subprocess.run([sys.executable, "-m", "common.sample_data", f"{folder}/sample_data"], check=True)
+        subprocess.run([*python("common.sample_data"), f"{folder}/sample_data"], check=True)
         yield Path(folder) / "sample_data"

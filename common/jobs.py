@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from common.cli import STARTED_BY, is_quiet, write_line
 
-START = Path(__file__).resolve().parent / "start.py"
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class Job(NamedTuple):
@@ -23,7 +23,7 @@ class Job(NamedTuple):
 
 def python(module):
     """The first words of a Job's command that runs this module of ours, which is named in the list of processes."""
-    return [sys.executable, str(START), module]
+    return [sys.executable, str(REPOSITORY / "common" / "start.py"), module]
 
 
 class Console:

@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY, add_rivals
 RUNS = {
     **{f"hw_{problem[:2]}.sh": f"{problem}.inference" for problem in ("p1_vae", "p2_dcgan", "p3_dann", "p4_adda")},
     **{f"{problem}/run.sh": "hw_report" for problem in ("p1_vae", "p2_dcgan", "p3_dann", "p4_adda")},
-    "hw_report.sh": "hw_report", "hw_download.sh": "common.download",
+    "hw_report.sh": "hw_report", "hw_download.sh": "common.download", "benchmarks/on_gpu.sh": "benchmarks.on_gpu",
 }
 BIN = os.path.dirname(sys.executable)
 STAND_IN = """import sys, tokenize, common
@@ -52,6 +52,11 @@ def test_nothing_is_imported_from_the_callers_folder(clone, script, module):
     problem = ["--problem", script[:2]] if script.endswith("/run.sh") else []
     result = call(clone.parents[1] / "caller", "bash", clone / script, "a b", PYTHONPATH=":.")
     assert_ran(result, clone, module, *problem, "a b")
+
+
+def test_all_scripts_are_tried():
+    scripts = {path.relative_to(REPOSITORY).as_posix() for pattern in ("*.sh", "*/*.sh") for path in REPOSITORY.glob(pattern)}
+    assert scripts - {"hw_setup.sh", "common/python.sh", "tests/run.sh"} == set(RUNS)
 
 
 @pytest.mark.parametrize("shell, script", [("bash", "p1_vae/run.sh"), ("sh", "hw_p1.sh"), ("dash", "p1_vae/run.sh")])
