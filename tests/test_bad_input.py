@@ -372,11 +372,13 @@ CASES = [
     (EVAL, TRUTH | {"pred.csv": "a.png;1\nb.png;2\n"}, 0, "Accuracy: 2/2"),
     (EVAL, TRUTH | {"pred.csv": "image_name\tlabel\na.png\t1\nb.png\t1\n"}, 0, "Accuracy: 1/2"),
     (EVAL, TRUTH | {"pred.csv": "sep=;\r\nimage_name;label\r\na.png;1\r\nb.png;2\r\n;\r\n"}, 0, "Accuracy: 2/2"),
+    (EVAL, TRUTH | {"pred.csv": "SEP=|\ra.png|1\rb.png|3\r"}, 0, "Accuracy: 1/2"),
     (EVAL, TRUTH | {"pred.csv": "sep=;\nimage_name;label\na.png;1\nb.png;x\n"}, 1, "pred.csv, line 4: the label of b.png"),
     (EVAL, TRUTH | {"pred.csv": "image_name, label\na.png, 1\nb.png, 2\n"}, 0, "Accuracy: 2/2"),
     (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\nb.png,2\n".encode("utf-16")}, 0, "Accuracy: 2/2"),
     (EVAL, TRUTH | {"pred.csv": "image_name;label\na.png;1\nb.png;2\n".encode("utf-16")[:-1]}, 1, "cannot read pred.csv"),
     (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\n".encode("utf-16-be")}, 1, "pred.csv: it is not a text file"),
+    (EVAL, TRUTH | {"pred.csv": "image_name,label\na.png,1\n".encode("utf-32")}, 1, "pred.csv: it is not a text file"),
     (EVAL, TRUTH | {"pred.csv": b"PK\3\4\0\0 a spreadsheet"}, 1, "cannot read pred.csv: it is not a text file in UTF-8"),
     # metrics of faces
     (("hw_faces.py",), {}, 2, "required: IMAGE_DIR|WEIGHTS.pt"),
