@@ -48,6 +48,7 @@ from common.data import (
     list_images,
     put_on_photograph,
 )
+from common.requirements import REPOSITORY, install
 from common.table import parse_csv
 
 ATTEMPTS = 5                # connections for one file and address; each goes on where the last one broke off
@@ -340,8 +341,8 @@ def download_from_drive(file, path):
     try:
         import gdown
     except ImportError:
-        raise UserError(f"{file.name} is on Google Drive, which takes gdown ({sys.executable} -m pip install -r "
-                        f"{Path(__file__).parents[1] / 'requirements-download.txt'})") from None
+        raise UserError(f"{file.name} is on Google Drive, which takes gdown "
+                        f"({install('-r', f'{REPOSITORY}/requirements-download.txt')})") from None
     arrived = path.with_name(f"{path.name}.drive")
     try:
         gdown.download(id=file.drive_id, output=str(arrived), resume=True, quiet=not sys.stderr.isatty())

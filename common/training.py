@@ -57,6 +57,7 @@ from common.distributed import (
     start,
     use_own_gpu,
 )
+from common.requirements import install
 
 PRESETS = ("report", "tuned", "sample")
 YES_NO = {"True": "yes", "False": "no"}
@@ -469,8 +470,8 @@ def _find_tensorboard():
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError("--tensorboard needs the package tensorboard; python3 -m pip install tensorboard, or leave that flag "
-                        "out") from None
+        raise UserError(f"--tensorboard needs the package tensorboard; {install('tensorboard')}, or leave that flag out"
+                        ) from None
     return SummaryWriter
 
 
