@@ -22,7 +22,8 @@ from common.cli import (
     say,
     written_whole,
 )
-from common.data import DIGIT_SIZE, DOMAINS, SPLITS, load_digits, write_csv
+from common.data import DIGIT_SIZE, DOMAINS, SPLITS, load_digits
+from common.table import write_csv
 from common.training import number
 
 COLUMNS = 500       # digits side by side: a WebP picture has at most 16,383 pixels a side
