@@ -160,7 +160,7 @@ def test_a_map_of_nothing_is_none():
 def test_figures_of_hardly_any_faces(train, tmp_path, monkeypatch, images, problems):
     """What cannot be drawn or computed says so in its place, and no json holds NaN."""
     # to save each as a pdf would take most of the time
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (figure.savefig(path, dpi=30), plots.plt.close(figure)))
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figure.savefig(path, dpi=30))
     for problem, folder in problems.items():
         run = train(problem, tmp_path / "runs" / folder, "--limit", images, "--epochs", 1)
         monkeypatch.setattr(sys, "argv", ["figures", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
