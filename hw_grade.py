@@ -10,10 +10,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from common.cli import CommandParser, UsageError, UserError, lock, number, one_line, progress, run_command, say
+from common.cli import CommandParser, UsageError, UserError, lock, number, one_line, progress, run_command, say, some_of
 from common.data.csv_files import write_csv
 from common.data.grid import save_grid
-from common.files import read_json, write_json, written_whole
+from common.files import read_json, visible, write_json, written_whole
 from grading.exam import TARGETS, Exam
 from grading.page import cells, faults, make_page, told
 from grading.watch import remove
@@ -132,6 +132,8 @@ def main():
     if args.prefix and not shutil.which(args.prefix[0]):
         raise UsageError(f"--prefix: there is no command {args.prefix[0]}; install it, or name another")
     points, out = read_points(args.points), args.out.resolve()
+    if (names := visible(out)) and not (out / "data.json").is_file():
+        raise UserError(f"{args.out} holds no grades of ours but other files ({some_of(names)}); give another --out")
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".lock", f"another hw_grade.py writes to {args.out}; wait for it, or give another --out"):
         exam = Exam(args.data.resolve(), out, args.minutes)

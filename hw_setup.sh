@@ -8,4 +8,4 @@ while [ -L "$here" ]; do link=$(readlink "$here"); case $link in /*) here=$link;
 repository=$(dirname "$here")
 . "$repository/common/python.sh" || exit
 set_up "$repository/requirements.txt"
-echo "$PYTHON has all that is needed"
+echo "$PYTHON has all that is needed" 2>/dev/null || :       # where nobody reads it

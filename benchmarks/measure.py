@@ -254,5 +254,5 @@ def data_folder(given):
         return
     with tempfile.TemporaryDirectory() as folder:
         # by its own command, as its module takes a second to import, which would count as a training's start
-        subprocess.run([sys.executable, "-m", "common.sample_data", f"{folder}/sample_data"], check=True)
+        subprocess.run([*python("common.sample_data"), f"{folder}/sample_data"], check=True)
         yield Path(folder) / "sample_data"

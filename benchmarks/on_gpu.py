@@ -40,7 +40,7 @@ class Results:
 
     def __init__(self, out):
         self.path, self.tables = out / "results.json", out / "tables.md"
-        before = read_json(self.path) if self.path.is_file() else {}
+        before = read_json(self.path, *PARTS) if self.path.is_file() else {}
         # what failed or was cut off is tried again
         self.parts = {part: {item: found for item, found in before.get(part, {}).items() if "result" in found}
                       for part in PARTS}

@@ -6,6 +6,7 @@ benchmarks/on_gpu.sh takes digits.zip from the repository's folder. A split is o
 large as its png files), and a text with its labels.
 """
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -78,7 +79,10 @@ def write_split(folder, split, columns, rows, images):
     images = images[:len(rows)]
     in_threads(lambda i: Image.fromarray(images[i]).save(paths[i], compress_level=1), len(images), f"writing {folder.name}")
     for i in range(len(images), len(rows)):
-        paths[i].hardlink_to(paths[i % len(images)])
+        try:
+            paths[i].hardlink_to(paths[i % len(images)])
+        except OSError:     # a file system without links
+            shutil.copyfile(paths[i % len(images)], paths[i])
     write_csv(folder / f"{split}.csv", ("image_name", *columns), ((name, *row) for name, row in zip(names, rows)))
 
 

@@ -11,10 +11,12 @@ import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
-from tqdm import tqdm
-
 from common import requirements
 from common.errors import UsageError, UserError, one_line
+
+requirements.demand()       # before the first of these packages, which may be missing
+
+from tqdm import tqdm  # noqa: E402
 
 try:
     import fcntl
@@ -167,9 +169,6 @@ def run_command(main, when_stopped="nothing was written"):
     if hasattr(sys.stdout, "reconfigure"):      # a notebook's has not
         sys.stdout.reconfigure(errors="backslashreplace")       # a file's name may hold bytes that no encoding knows
     try:
-        if unfit := requirements.unfit(requirements.required()):
-            raise UserError(f"{sys.executable} has {'; '.join(unfit)}; bash '{requirements.REPOSITORY}/hw_setup.sh' "
-                            "makes a .venv there, whose bin/python has it all")
         main()
     except UserError as error:
         _leave("error:", "red", str(error), error.exit_code)

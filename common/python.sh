@@ -1,5 +1,6 @@
 # Sourced by the scripts, in any sh, once they have set `repository`. Sets PYTHON: `python3` where it has what requirements.txt
 # asks for, else the .venv in this repository where that has it. set_up makes that .venv.
+[ -z "${ZSH_VERSION-}" ] || emulate sh 2>/dev/null || :       # in which `command cd` is that of the shell
 unset CDPATH        # with which cd prints
 repository=$(command cd -P -- "$repository" && pwd)
 venv="$repository/.venv"

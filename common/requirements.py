@@ -3,8 +3,10 @@
 Prints it, as the rest of a sentence ("lacks numpy", "has torch 2.3.1, not torch>=2.6"), and ends with exit code 1, or 0 where
 nothing is lacking. A Python that is too old prints nothing and ends with another.
 """
+import functools
 import os
 import re
+import shlex
 import sys
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
@@ -46,15 +48,38 @@ def unfit(packages):
     return found
 
 
-def main():
-    if sys.version_info < (3, 10):  # noqa: UP036
-        return 2
-    packages = required() + sys.argv[1:]
+def fault(packages):
+    """What this Python lacks of the packages (lines as of `required`), as the rest of a sentence; empty if nothing."""
     if lacking := missing(packages):
-        print("lacks", ", ".join(lacking))
-    elif wrong := unfit(packages):
-        print("has", "; ".join(wrong))
-    return int(bool(lacking or wrong))
+        return f"lacks {', '.join(lacking)}"
+    wrong = unfit(packages)
+    return f"has {'; '.join(wrong)}" if wrong else ""
+
+
+def is_too_old():
+    return sys.version_info < (3, 10)  # noqa: UP036
+
+
+@functools.cache
+def demand():
+    """End this program, with one line that says why, unless this Python is what requirements.txt asks for."""
+    if found := "is older than Python 3.10" if is_too_old() else fault(required()):
+        sys.exit(f"error: {sys.executable} {found}; bash '{REPOSITORY}/hw_setup.sh' makes a .venv there, whose bin/python has "
+                 "it all")
+
+
+def install(*words):
+    """The command that installs packages for this Python, whatever `python3` is."""
+    return shlex.join([sys.executable, "-m", "pip", "install", *words])
+
+
+def main():
+    if is_too_old():
+        return 2
+    found = fault(required() + sys.argv[1:])
+    if found:
+        print(found)
+    return int(bool(found))
 
 
 if __name__ == "__main__":

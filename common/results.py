@@ -80,7 +80,8 @@ def row_of(command, metric, runs):
         command=command, metric=metric, seeds=len(runs), mean=f"{statistics.mean(values):.4f}",
         standard_deviation=f"{statistics.stdev(values):.4f}" if len(values) > 1 else "",
         agreement_percent="" if shared is None else f"{100 * shared:.1f}",
-        entropy_nats=f"{mean('target_entropy'):.3f}" if all("target_entropy" in run.summary for run in runs) else "",
+        entropy_nats=f"{mean('target_entropy'):.3f}" if all(
+            isinstance(run.summary.get("target_entropy"), (int, float)) for run in runs) else "",
         train_images=runs[0].summary["train_images"], epochs=runs[0].summary["epochs"],
         minutes_each=f"{mean('train_seconds') / 60:.1f}",
         hardware=", ".join(sorted({run.config["hardware"] for run in runs})),

@@ -200,7 +200,7 @@ class Exam:
     def measure(self, faces):
         """What the table says of faces uint8 [N, 3, 64, 64], and the five that are nearest to real ones, these below them."""
         distances, which = nearest(faces, self.real)
-        shown = distances.argsort()[:5]
+        shown, swd = distances.argsort()[:5], sliced_wasserstein(faces, self.test)      # None for fewer than two faces
         return {"nearest": distances.min().item(), "copies": int((distances < COPY).sum()), "sharpness": sharpness(faces / 255),
-                "diversity": pairwise_diversity(faces / 255), "swd": sliced_wasserstein(faces, self.test)["mean"][0],
+                "diversity": pairwise_diversity(faces / 255), "swd": swd and swd["mean"][0],
                 }, torch.cat([faces[shown], self.real[which[shown]]])

@@ -1,0 +1,3 @@
+from common import requirements
+
+requirements.demand()       # before torch is imported

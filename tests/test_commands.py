@@ -112,7 +112,7 @@ def test_tensorboard_holds_the_rows_of_metrics_csv(train, tmp_path):
 
 def test_tensorboard_that_is_not_there_is_one_clear_line(train, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(cli.UserError, match="needs the package tensorboard; python3 -m pip install tensorboard"):
+    with pytest.raises(cli.UserError, match=f"needs the package tensorboard; {sys.executable} -m pip install tensorboard"):
         train("p1_vae", tmp_path / "run", "--epochs", "1", "--tensorboard")
     assert not (tmp_path / "run" / "config.json").exists()
 

@@ -358,6 +358,15 @@ def test_wrong_words_are_one_clear_line(data, tmp_path, monkeypatch, words, mess
     assert message in str(error.value) and not (tmp_path / "grades/grades.csv").exists()
 
 
+def test_a_folder_with_other_files_is_refused(data, tmp_path):
+    (tmp_path / "course/work").mkdir(parents=True)
+    for name in ("grades.csv", "index.html", "work/notes.txt"):
+        (tmp_path / "course" / name).write_text("mine")
+    with pytest.raises(UserError, match=r"course holds no grades of ours but other files \(grades.csv, index.html, work\)"):
+        grade(tmp_path, "--data", data, "--out", tmp_path / "course")
+    assert all(path.read_text() == "mine" for path in (tmp_path / "course").rglob("*.*"))
+
+
 # ---- faces -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("columns, gap, name", [(8, 2, "a.png"), (4, 2, "a.png"), (8, 0, "a.png"), (32, 0, "a.png"),
@@ -423,6 +432,11 @@ def test_a_picture_gets_what_it_earns(drawn, name, faces, fault):
     measured = all(row[f"p1_{key}"] for key in ("nearest", "sharpness", "diversity", "swd"))
     assert measured == (name in ("new", "thirty", "copied"))
     assert measured == (drawn[1] / f"submissions/{name}/p1_nearest.png").exists()
+
+
+def test_of_a_single_real_face_there_is_no_distance(tmp_path):
+    floor = exam.Exam(add_faces(tmp_path / "data", count=1), tmp_path, 1).floor
+    assert floor["swd"] is None and floor["diversity"] is None and floor["nearest"] > 0
 
 
 def test_what_is_no_picture_and_the_points_of_faces(drawn):

@@ -11,6 +11,7 @@ import hw_faces
 from common.metrics import faces as metrics
 from common.metrics.faces import laplacian_pyramid, sliced_wasserstein
 from common.metrics.fid import find_inception
+from tests.conftest import REPOSITORY
 
 
 def smooth_images(count, seed):
@@ -74,8 +75,8 @@ def inception():
 def test_without_torch_fidelity_it_says_what_to_install(inception, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     assert inception() is None and inception() is None
-    assert capsys.readouterr().out == ("No FID: the package torch-fidelity is not installed; python3 -m pip install -r "
-                                       "requirements-metrics.txt\n")
+    assert capsys.readouterr().out == ("No FID: the package torch-fidelity is not installed; "
+                                       f"{sys.executable} -m pip install -r {REPOSITORY}/requirements-metrics.txt\n")
 
 
 def test_weights_that_cannot_be_fetched_may_be_put_there_by_hand(inception, monkeypatch, tmp_path, capsys):

@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY, add_rivals
 RUNS = {
     **{f"hw_{problem[:2]}.sh": f"{problem}.inference" for problem in ("p1_vae", "p2_dcgan", "p3_dann", "p4_adda")},
     **{f"{problem}/run.sh": "hw_report" for problem in ("p1_vae", "p2_dcgan", "p3_dann", "p4_adda")},
-    "hw_report.sh": "hw_report", "hw_download.sh": "common.download",
+    "hw_report.sh": "hw_report", "hw_download.sh": "common.download", "benchmarks/on_gpu.sh": "benchmarks.on_gpu",
 }
 BIN = os.path.dirname(sys.executable)
 STAND_IN = """import sys, tokenize, common
@@ -54,7 +54,13 @@ def test_nothing_is_imported_from_the_callers_folder(clone, script, module):
     assert_ran(result, clone, module, *problem, "a b")
 
 
-@pytest.mark.parametrize("shell, script", [("bash", "p1_vae/run.sh"), ("sh", "hw_p1.sh"), ("dash", "p1_vae/run.sh")])
+def test_all_scripts_are_tried():
+    scripts = {path.relative_to(REPOSITORY).as_posix() for pattern in ("*.sh", "*/*.sh") for path in REPOSITORY.glob(pattern)}
+    assert scripts - {"hw_setup.sh", "common/python.sh", "tests/run.sh"} == set(RUNS)
+
+
+@pytest.mark.parametrize("shell, script", [("bash", "p1_vae/run.sh"), ("sh", "hw_p1.sh"), ("dash", "p1_vae/run.sh"),
+                                           ("zsh", "hw_p1.sh"), ("ksh", "p1_vae/run.sh")])
 def test_through_links_in_any_shell(clone, tmp_path, shell, script):
     if not shutil.which(shell):
         pytest.skip(f"needs {shell}")
@@ -117,6 +123,20 @@ def test_python3_m_with_such_a_torch_is_one_line(tmp_path):
     result = call(REPOSITORY, "python3", "-c", program, PYTHONPATH=torch_of_version(tmp_path, "2.3.1"))
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert f"error: {BIN}/python3 has torch 2.3.1, not torch>=2.6,!=2.13.0; bash '{REPOSITORY}/hw_setup.sh'" in result.stderr
+
+
+@pytest.mark.parametrize("module", ["p1_vae.train", "p4_adda.inference", "benchmarks.throughput", "common.runs"])
+def test_python3_m_without_packages_is_one_line(module):
+    result = call(REPOSITORY, "python3", "-S", "-m", module)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (f"error: {BIN}/python3 lacks torch, torchvision, numpy, matplotlib, scikit-learn, pillow, tqdm; "
+                             f"bash '{REPOSITORY}/hw_setup.sh' makes a .venv there, whose bin/python has it all\n")
+
+
+def test_accuracy_needs_no_packages(tmp_path):
+    (tmp_path / "a.csv").write_text("a.png,1\n")
+    result = call(tmp_path, "python3", "-S", REPOSITORY / "hw_eval.py", "a.csv", "a.csv")
+    assert (result.stdout, result.stderr) == ("Accuracy: 1/1 (100.00%)\n", "")
 
 
 def other_python3(folder, lines):

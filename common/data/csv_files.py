@@ -21,7 +21,7 @@ def parse_csv(content, path, header, limit=None, lenient=False):
     """
     try:
         text = _decode(content, path, "surrogateescape" if lenient else "strict")
-        said = re.match(r'"?sep=([,;\t|])"?\r?\n', text)        # its own line, which no reader below counts
+        said = re.match(r'"?sep=([,;\t|])"?(\r\n?|\n)', text, re.IGNORECASE)        # its own line, which no reader below counts
         text = text[said.end():] if said else text
         open_with = lambda separator: csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         firsts = {separator: [name.strip() for name in next(filter(any, open_with(separator)), [])]
@@ -64,9 +64,11 @@ def parse_csv(content, path, header, limit=None, lenient=False):
 def _decode(content, path, errors):
     try:
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return content.decode("utf-16")
-        if b"\0" not in content:       # as UTF-16 without a mark has, and spreadsheets' own formats
-            return content.decode("utf-8-sig", errors)
+            text = content.decode("utf-16")
+        else:
+            text = content.decode("utf-8-sig", errors)
+        if "\0" not in text:       # as UTF-16 without a mark has, UTF-32 and spreadsheets' own formats
+            return text
     except UnicodeDecodeError:
         pass
     raise UserError(f"cannot read {path}: it is not a text file in UTF-8; save it as csv in UTF-8")

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from common.cli import UserError, say
 from common.files import REPOSITORY
+from common.requirements import install
 
 ATTEMPTS = 5                # connections for one file and address; each goes on where the last one broke off
 RETRY_SECONDS = 2
@@ -132,8 +133,8 @@ def download_from_drive(file, path):
     try:
         import gdown
     except ImportError:
-        raise UserError(f"{file.name} is on Google Drive, which takes gdown ({sys.executable} -m pip install -r "
-                        f"{REPOSITORY / 'requirements-download.txt'})") from None
+        raise UserError(f"{file.name} is on Google Drive, which takes gdown "
+                        f"({install('-r', f'{REPOSITORY}/requirements-download.txt')})") from None
     arrived = path.with_name(f"{path.name}.drive")
     try:
         gdown.download(id=file.drive_id, output=str(arrived), resume=True, quiet=not sys.stderr.isatty())

@@ -13,6 +13,7 @@ import torch
 
 from common.cli import UserError, progress, say
 from common.data.fetch import partial, receive
+from common.requirements import REPOSITORY, install
 
 
 @functools.cache        # one try a process
@@ -22,7 +23,8 @@ def find_inception():
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as address
     except ImportError:
-        say("No FID: the package torch-fidelity is not installed; python3 -m pip install -r requirements-metrics.txt")
+        say("No FID: the package torch-fidelity is not installed; "
+            + install("-r", f"{REPOSITORY}/requirements-metrics.txt"))
         return None
     path = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
     if not path.is_file():

@@ -29,6 +29,7 @@ import torch
 from common.cli import UserError, duration, lock, progress, say, some_of, warn
 from common.data.layout import digests, is_sample_data
 from common.files import PART, REPOSITORY, read_json, visible, write_json, written_whole
+from common.requirements import install
 from common.training.device import hardware_name
 from common.training.distributed import from_first, is_first
 from common.training.settings import OF_THIS_CALL
@@ -222,8 +223,8 @@ def _find_tensorboard():
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError("--tensorboard needs the package tensorboard; python3 -m pip install tensorboard, or leave that flag "
-                        "out") from None
+        raise UserError(f"--tensorboard needs the package tensorboard; {install('tensorboard')}, or leave that flag out"
+                        ) from None
     return SummaryWriter
 
 

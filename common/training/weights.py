@@ -21,7 +21,7 @@ def save_file(path, content, before=None):
 
 
 def load_file(path, *names):
-    """The content of a file of torch.save, on the CPU: with `names`, a dict that has them.
+    """The content of a file of torch.save, on the CPU: with `names`, a dict that has a dict by each of them.
 
     Raises UserError if it is missing, damaged, something else or holds code.
     """
@@ -51,7 +51,7 @@ def load_checked(path, *names):
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:      # torch's own words are advice to load it all the same
         raise ValueError("it holds other things than tensors and plain values, such as a whole module") from None
-    if names and not (isinstance(content, dict) and content.keys() >= set(names)):
+    if names and not (isinstance(content, dict) and all(isinstance(content.get(name), dict) for name in names)):
         is_checkpoint = isinstance(content, dict) and content.keys() >= {"parts", "epoch"}
         raise ValueError("it is a checkpoint, from which a run goes on; give the run's weights.pt" if is_checkpoint else
                          f"it lacks {' and '.join(names)}, which a run's weights.pt has")
@@ -73,7 +73,10 @@ def load_weights(path, *names, **modules):
         if missing := modules.keys() - state["modules"].keys():
             raise ValueError(f"it has no {', '.join(sorted(missing))}, but {', '.join(state['modules'])}")
         for name, module in modules.items():
-            module.load_state_dict(state["modules"][name])
+            try:
+                module.load_state_dict(state["modules"][name])
+            except RuntimeError:        # whose first line says no more than that
+                raise ValueError(f"the {name} in it has other layers or sizes") from None
             module.eval()
         if missing := set(names) - state["meta"].keys():
             raise ValueError(f"it does not say its {', '.join(sorted(missing))}")
