@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from common import cli
+from common.runs.jobs import python
 
 PAIR = ("--source", "usps", "--target", "mnistm")
 TRAININGS = {       # the module that trains each problem, and the flags that it needs

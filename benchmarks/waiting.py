@@ -9,10 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import REPOSITORY
 from benchmarks.measure import TRAININGS, add_arguments, data_folder, in_fresh_process, train_watched
 from common.cli import CommandParser, UserError, format_table, number, progress, run_command, say
 from common.data.images import list_images
+from common.files import REPOSITORY
 from common.training.device import hardware_name, pick_device
 from common.training.weights import save_weights
 from p3_dann.model import Classifier, FeatureExtractor
