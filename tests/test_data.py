@@ -9,9 +9,11 @@ import zlib
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
 from common.cli import UserError
+from common.data import grid
 from common.data import layout as course_layout
 from common.data.archive import Archive
 from common.data.images import list_images, read_image
@@ -298,3 +300,17 @@ def test_images_are_listed_by_name_whatever_their_case(tmp_path):
     shutil.rmtree(tmp_path / "folder.png")
     with pytest.raises(UserError, match="is not a folder"):
         list_images(tmp_path / "folder.png")
+
+
+@pytest.mark.parametrize("count, columns, padding, background", [(32, 8, 2, 0), (5, 3, 0, 0), (2, 8, 1, 0.5), (7, 7, 16, 1.0)])
+def test_a_grid_is_torchvisions(count, columns, padding, background):
+    images = torch.rand(count, 3, 6, 4)
+    expected = torchvision.utils.make_grid(images, columns, padding, pad_value=background)
+    assert torch.equal(grid.make_grid(images, columns, padding, background), expected)
+
+
+def test_a_saved_grid_is_torchvisions_byte_for_byte(tmp_path):
+    images = torch.rand(9, 3, 5, 5) * 1.2 - 0.1         # a generator's may lie a little outside
+    grid.save_grid(tmp_path / "ours.png", images, 4)
+    torchvision.utils.save_image(images, tmp_path / "theirs.png", nrow=4)
+    assert (np.asarray(Image.open(tmp_path / "ours.png")) == np.asarray(Image.open(tmp_path / "theirs.png"))).all()

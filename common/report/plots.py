@@ -4,10 +4,10 @@ The same numbers give the same bytes: neither file says when it was made, and no
 is no pyplot here, which would open a display, or take a notebook's.
 """
 import numpy as np
+import torch
 from sklearn.manifold import TSNE
-from torchvision.utils import make_grid
 
-from common.data.grid import save_grid
+from common.data.grid import make_grid, save_grid
 from common.files import written_whole
 from common.plain_matplotlib import matplotlib
 
@@ -108,7 +108,7 @@ def draw_rows(path, rows, names, titles=(), width=WIDTH):
     """
     columns, _, high, wide = rows[0].shape
     padding = 2
-    pixels = make_grid([image for row in rows for image in row], columns, padding, pad_value=1.0).permute(1, 2, 0).numpy()
+    pixels = make_grid(torch.cat(rows), columns, padding, background=1.0).permute(1, 2, 0).numpy()
     centres = lambda count, size: [padding + size / 2 + i * (size + padding) for i in range(count)]
     with _in_style(PICTURE):
         # the names take about 0.8 inches, the margins 0.1, the titles 0.25

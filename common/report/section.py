@@ -1,8 +1,11 @@
 """One problem's part of the report, which its figures.py writes: text, tables, figures, numbers."""
 from pathlib import Path
 
+from PIL import Image
+
 from common.adaptation import NAMES
 from common.cli import YES_NO, CommandParser, UserError, say, some_of
+from common.data.grid import make_grid
 from common.files import read_json, visible, write_json, written_whole
 from common.training.augment import resize
 
@@ -53,13 +56,11 @@ class Section:
         Args: `name` of the sheet of images, `spots` as draw_scatter returns them, `images` uint8 [N, 3, H, H], `labels` a
         text for each.
         """
-        from torchvision.transforms.functional import to_pil_image  # slow, and the page needs neither
-        from torchvision.utils import make_grid
-
         path = Path("figures") / f"{self.name.split('_')[0]}_{name}.jpg"
         images = resize(images.float(), min(images.shape[-1], SPRITE_SIZE)).round().byte()
         with written_whole(self.out / path) as part:
-            to_pil_image(make_grid(images, SPRITE_COLUMNS, padding=0)).save(part, quality=85, subsampling=0)
+            sheet = make_grid(images, SPRITE_COLUMNS, padding=0).permute(1, 2, 0).numpy()
+            Image.fromarray(sheet).save(part, quality=85, subsampling=0)
         self.blocks[-1]["map"] = {"sheet": path.as_posix(), "size": images.shape[-1], "columns": SPRITE_COLUMNS,
                                   "spots": spots.round(4).tolist(), "labels": labels}
 
