@@ -4,7 +4,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from common.training.distributed import mean, share
+from common.training.distributed import mean, share, whole
 
 SCHEDULES = ("constant", "cosine", "one-cycle")
 
@@ -18,6 +18,19 @@ def shuffled_batches(count, batch_size, steps, device):
     repeats = math.ceil(steps * batch_size / count)
     order = torch.cat([torch.randperm(count, device=device) for _ in range(repeats)])
     return share(order[:steps * batch_size].view(steps, batch_size), dim=1)
+
+
+def random_batch(count, batch):
+    """Random indices int64 [N] into `count` items, for as many as the `batch` [N, …] of this process has; repetitions occur."""
+    return share(torch.randint(count, (whole(len(batch)),), device=batch.device))
+
+
+def descend(optimizer, schedule, loss):
+    """A step of the optimizer, and of its learning rate's schedule, down the gradient of the loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    schedule.step()
 
 
 def make_schedule(optimizer, kind, steps):
