@@ -34,6 +34,7 @@ from common.training.settings import Needed, Setting, read_settings
 from common.training.steps import (
     SCHEDULES,
     Averages,
+    accuracy_of,
     binary_cross_entropy,
     descend,
     make_schedule,
@@ -124,35 +125,30 @@ def supervised_step(extractor, classifier, images, labels, forward):
     return F.cross_entropy(logits, labels), logits
 
 
-def accuracy_of(logits, labels):
-    """Share of the images of a step that are labelled rightly."""
-    return (logits.argmax(dim=1) == labels).float().mean()
-
-
-def learn_labels(run, until, extractor, classifier, learn, labelled, change, batches):
+def learn_labels(run, until, extractor, classifier, learn, labelled, change, shuffled):
     """Let the two learn the `labelled` Digits until that epoch. `change`, ours, is made to the images of each batch."""
     forward = autocast(run.device, run.settings["precision"])
     while run.epoch < until:
         extractor.train()
         classifier.train()
         losses = Averages()
-        for indices in run.batches(batches(len(labelled.images)), losses):
+        for indices in run.batches(shuffled(len(labelled.images)), losses):
             images, labels = change(to_float(labelled.images[indices])), labelled.labels[indices]
-            loss, logits = supervised_step(
-                extractor, classifier, prepare(normalise(images), run.settings), labels, forward)
+            images = prepare(normalise(images), run.settings)
+            loss, logits = supervised_step(extractor, classifier, images, labels, forward)
             learn(loss)
             losses.add(label_loss=loss, train_accuracy=accuracy_of(logits, labels))
         run.end_epoch(**losses.means())
 
 
-def adapt(run, first, networks, learn, source, target_images, pseudo_labels, batches):
+def adapt(run, first, networks, learn, source, target_images, pseudo_labels, shuffled):
     """DANN, from the epoch `first` on: learn the `source` Digits, by features that are alike for them and `target_images`."""
     settings, forward = run.settings, autocast(run.device, run.settings["precision"])
     while run.epoch < run.epochs:
         networks.extractor.train()
         networks.classifier.train()
         losses = Averages()
-        pairs = torch.stack([batches(len(source.images)), batches(len(target_images))], dim=1)
+        pairs = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)
         # what the discriminator is to say: 1 for source, 0 for target, in the order in which a batch holds them
         domains = torch.tensor([1.0, 0.0], device=run.device).repeat_interleave(pairs.shape[2])
         for step, (source_indices, target_indices) in enumerate(run.batches(pairs, losses)):
@@ -189,7 +185,7 @@ def main():
     larger = max(len(labelled.images), len(target_images)) if mode == "dann" else len(labelled.images)
     batch_size = min(settings["batch_size"], larger)
     steps = settings["steps_per_epoch"] or larger // batch_size
-    batches = functools.partial(shuffled_batches, batch_size=batch_size, steps=steps, device=device)
+    shuffled = functools.partial(shuffled_batches, batch_size=batch_size, steps=steps, device=device)
 
     torch.manual_seed(settings["seed"])
     networks = Networks(FeatureExtractor(), Classifier(), Discriminator())
@@ -215,12 +211,12 @@ def main():
         return augment(images, settings, to_float(backgrounds))
 
     alone = min(settings["source_epochs"], epochs) if mode == "dann" else epochs
-    learn_labels(run, alone, extractor, classifier, learn, labelled, change, batches)
+    learn_labels(run, alone, extractor, classifier, learn, labelled, change, shuffled)
     if mode == "dann":
         if run.epoch == alone and settings["pseudo_weight"]:
             network = make_network(extractor, classifier, prepare, settings, device)
             pseudo_labels.start(probabilities(network, target.images.split(256), device))
-        adapt(run, alone, networks, learn, labelled, target_images, pseudo_labels, batches)
+        adapt(run, alone, networks, learn, labelled, target_images, pseudo_labels, shuffled)
 
     if run.writes:
         # the last epoch's weights: none is picked, so the target's test labels choose nothing

@@ -30,7 +30,15 @@ from common.training.device import autocast, on_device
 from common.training.distributed import wrap
 from common.training.run import WHEN_STOPPED, Run
 from common.training.settings import Needed, Setting, read_settings
-from common.training.steps import SCHEDULES, Averages, descend, make_schedule, random_batch, shuffled_batches
+from common.training.steps import (
+    SCHEDULES,
+    Averages,
+    accuracy_of,
+    descend,
+    make_schedule,
+    random_batch,
+    shuffled_batches,
+)
 from common.training.weights import save_weights
 from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2, prepare
 
@@ -75,14 +83,14 @@ class Networks(NamedTuple):
     together: nn.Module
 
 
-def learn_source(run, networks, learn, source, target_images, batches):
+def learn_source(run, networks, learn, source, target_images, shuffled):
     """First, source encoder and classifier learn the labelled `source` Digits (Tzeng et al. 2017, eq. 9, first line)."""
     settings, forward = run.settings, autocast(run.device, run.settings["precision"])
     encoder, classifier = networks.source_encoder, networks.classifier
     while run.epoch < settings["source_epochs"]:
         encoder.train()
         losses = Averages()
-        for indices in run.batches(batches(len(source.images)), losses):
+        for indices in run.batches(shuffled(len(source.images)), losses):
             # ours: the images are changed; unlabelled ones of the target give backgrounds
             backgrounds = to_float(target_images[random_batch(len(target_images), indices)])
             images = normalise(augment(to_float(source.images[indices]), settings, backgrounds))
@@ -91,7 +99,7 @@ def learn_source(run, networks, learn, source, target_images, batches):
                 logits = classifier(encoder(prepare(images, settings)))
             loss = F.cross_entropy(logits, labels)
             learn(loss)
-            losses.add(label_loss=loss, train_accuracy=(logits.argmax(dim=1) == labels).float().mean())
+            losses.add(label_loss=loss, train_accuracy=accuracy_of(logits, labels))
         run.end_epoch(**losses.means())
 
 
@@ -121,10 +129,10 @@ def adda_step(networks, learn_discriminator, source_images, target_images, condi
     with forward:
         guesses_for_target = discriminator(target_features)
     encoder_loss = F.nll_loss(guesses_for_target, is_source)
-    return discriminator_loss, encoder_loss, (guesses.argmax(dim=1) == truth).float().mean(), logits
+    return discriminator_loss, encoder_loss, accuracy_of(guesses, truth), logits
 
 
-def adapt(run, networks, learn_discriminator, learn_encoder, source, target_images, pseudo_labels, batches):
+def adapt(run, networks, learn_discriminator, learn_encoder, source, target_images, pseudo_labels, shuffled):
     """Then, with those two frozen, the target encoder learns to give features that the discriminator takes for the source's,
     while the discriminator learns to tell them apart."""
     settings, forward = run.settings, autocast(run.device, run.settings["precision"])
@@ -133,7 +141,7 @@ def adapt(run, networks, learn_discriminator, learn_encoder, source, target_imag
     while run.epoch < run.epochs:
         networks.target_encoder.train(settings["target_dropout"])
         losses = Averages()
-        pairs = torch.stack([batches(len(source.images)), batches(len(target_images))], dim=1)
+        pairs = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)
         for source_indices, target_indices in run.batches(pairs, losses):
             # ours: the images are changed, those of the source into what a target's may be
             target_batch = to_float(target_images[target_indices])
@@ -182,7 +190,7 @@ def main():
     # of an epoch, of the source alone and of both domains
     source_steps = settings["steps_per_epoch"] or max(1, len(source.images) // batch_size)
     steps = settings["steps_per_epoch"] or larger // batch_size
-    batches = functools.partial(shuffled_batches, batch_size=batch_size, device=device)
+    shuffled = functools.partial(shuffled_batches, batch_size=batch_size, device=device)
 
     torch.manual_seed(settings["seed"])
     networks = Networks(*(wrap(network, device) for network in (
@@ -205,7 +213,7 @@ def main():
         return
 
     learn_source(run, networks, functools.partial(descend, source_optimizer, source_schedule), source, target_images,
-                 functools.partial(batches, steps=source_steps))
+                 functools.partial(shuffled, steps=source_steps))
     if run.epoch == settings["source_epochs"]:
         target_encoder.load_state_dict(source_encoder.state_dict())
         if settings["pseudo_weight"]:       # ours: the first labels that the target gets are those of the source's network
@@ -213,7 +221,7 @@ def main():
             pseudo_labels.start(probabilities(network, target.images.split(256), device))
     adapt(run, networks, functools.partial(descend, discriminator_optimizer, discriminator_schedule),
           functools.partial(descend, target_optimizer, target_schedule), source, target_images, pseudo_labels,
-          functools.partial(batches, steps=steps))
+          functools.partial(shuffled, steps=steps))
     if run.writes:
         test(run, networks, source, target)
 

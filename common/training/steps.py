@@ -47,6 +47,11 @@ def make_schedule(optimizer, kind, steps):
             "one-cycle": lambda: schedulers.OneCycleLR(optimizer, rates, steps, pct_start=0.05, cycle_momentum=False)}[kind]()
 
 
+def accuracy_of(logits, labels):
+    """The share of the rows of logits [N, K] whose largest is that of the label, of `labels` int64 [N]; on their device."""
+    return (logits.argmax(dim=1) == labels).float().mean()
+
+
 class Averages:
     """Means of losses over an epoch and over all processes.
 
