@@ -23,7 +23,7 @@ from common.runs.jobs import Job, python, run_jobs
 from common.runs.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
 from common.runs.read import read_metrics
 from common.training.run import check_folder
-from common.training.settings import PRESETS, add_settings, full_settings
+from common.training.settings import PRESETS, add_settings, full_settings, neutral_values
 
 TABLES = {problem: importlib.import_module(f"{package}.train").SETTINGS for problem, package in PACKAGES.items()}
 digest_once = functools.cache(digest)           # most runs share their data
@@ -48,7 +48,8 @@ class Training(NamedTuple):
         check_folder(self.folder)
         if not config.is_file():
             return 0, False
-        if wrong := differences(read_json(config, settings=dict), self.settings, digests(self.settings, digest_once)):
+        neutral = neutral_values(TABLES[self.run.problem])
+        if wrong := differences(read_json(config, settings=dict), self.settings, digests(self.settings, digest_once), neutral):
             raise UserError(f"{self.folder} holds a run with {'; '.join(wrong)}; give other --runs, or --again to move it "
                             "aside and train anew")
         return len(read_metrics(self.folder)), (self.folder / "summary.json").is_file()
@@ -88,11 +89,11 @@ def read_arguments():
         parser.add_argument(f"--{name.replace('_', '-')}", action=Defining, help=argparse.SUPPRESS)
     knowing = {}
     for problem, table in TABLES.items():
-        for row in table:
-            if row[0] not in DEFINING:
-                knowing.setdefault(row[0], []).append(problem)
-                if len(knowing[row[0]]) == 1:
-                    add_settings(Hidden(parser), [row])
+        for setting in table:
+            if setting.name not in DEFINING:
+                knowing.setdefault(setting.name, []).append(problem)
+                if len(knowing[setting.name]) == 1:
+                    add_settings(Hidden(parser), [setting])
     names = ", ".join(f"--{name.replace('_', '-')} ({' '.join(problems)})" for name, problems in sorted(knowing.items()))
     parser.epilog = textwrap.fill(f"hyper-parameters, for all runs of the problems that have them: {names}. What they mean: "
                                   "python3 -m p1_vae.train --help, and so on.", 100, break_on_hyphens=False)
@@ -202,7 +203,7 @@ def drawing_jobs(args, trainings, jobs, folder):
     for problem in problems:
         mine = [training for training in trainings if training.run.problem == problem]
         like = folder / f"{problem}.json"
-        write_json(like, {"settings": mine[0].settings})
+        write_json(like, {"settings": mine[0].settings, "neutral": neutral_values(TABLES[problem])})
         names = {training.folder.name for training in mine}
         yield Job(f"{problem} drawing", [
             *python(f"{PACKAGES[problem]}.figures"), "--runs", str(args.runs), "--out", str(args.out),

@@ -122,8 +122,8 @@ def stepping(problem, variant):
     module, cudnn = importlib.import_module(TRAININGS[problem][0]), torch.backends.cudnn
     wrap, deterministic = module.wrap, cudnn.deterministic
 
-    def compiled(network):
-        network = wrap(network)
+    def compiled(network, device):
+        network = wrap(network, device)
         network.compile()
         return network
     with contextlib.ExitStack() as patches:

@@ -23,7 +23,8 @@ import p1_vae.model
 import p2_dcgan.model
 import p3_dann.model
 import p4_adda.model
-from p2_dcgan.train import initialise, make_noise
+from p2_dcgan.model import make_noise
+from p2_dcgan.train import initialise
 
 ZERO_CENTRED = transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 

@@ -54,7 +54,7 @@ def measure(problem, args, data, device, precision, variant="eager", reference=T
     """
     loop, batches = LOOPS[problem]
     words = ["--data", data, "--device", device, "--precision", precision]
-    settings = {name: value for name, value, *_ in importlib.import_module(TRAININGS[problem][0]).SETTINGS}
+    settings = {row.name: row.report for row in importlib.import_module(TRAININGS[problem][0]).SETTINGS}
     settings |= dict(data=data, source="usps", target="mnistm", limit=args.limit)
     if args.limit:
         words += ["--limit", args.limit]

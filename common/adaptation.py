@@ -3,11 +3,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from common.cli import CommandParser, UsageError, UserError, progress, say
 from common.data.csv_files import LABELS, write_csv
 from common.data.images import left_out, list_images, stream_images
-from common.data.layout import DIGIT_SIZE, DOMAINS
+from common.data.layout import DIGIT_SIZE, DOMAINS, load_digits
 from common.files import written_whole
 from common.training.augment import (
     add_neighbours,
@@ -21,7 +22,10 @@ from common.training.augment import (
     put_on_backgrounds,
     to_float,
 )
+from common.training.device import autocast, pick_device, pick_precision
 from common.training.distributed import gather
+from common.training.settings import Setting
+from common.training.weights import find_weights, load_weights
 
 # (source, target), in the report's order
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
@@ -33,25 +37,35 @@ REPORT = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.1007,
           ("mnistm", "svhn"): {"source": 0.1999, "dann": 0.4820, "adda": 0.15938, "target": 0.9149},
           ("svhn", "usps"): {"source": 0.4051, "dann": 0.5167, "adda": 0.13154, "target": 0.9691}}
 
-# rows of a settings table, for both methods: (name, report, tuned, sample, help); the report only normalises
+# rows of a settings table, for both methods; the report only normalises
 AUGMENTATION = (
-    ("rotation",    0.0,  15.0,   0.0, "random rotation of digits, up to ± degrees"),
-    ("shrink",      0.0,   0.4,   0.2, "random shrinking of source digits; of width and height, by up to this share",
-                                       (0, 0.9)),
-    ("enlarge",     0.0,   0.4,   0.2, "random enlarging of coloured ones; by up to this share. Gray ones, USPS's, fill "
-                                       "their frame"),
-    ("shift",       0.0,   0.1,   0.0, "random shift of digits, up to ± this share"),
-    ("target_scale", 0.0,  0.2,   0.0, "random scaling of target digits; by up to ± this share", (0, 0.9)),
-    ("inversion", False,  True, False, "make half of the digits negatives"),
-    ("backgrounds", 0.0,   0.8,   0.5, "share of gray source digits put on backgrounds; on corners of target images, as "
-                                       "MNIST-M was made, in adaptation only", (0, 1)),
-    ("neighbours",  0.0,   0.7,   0.0, "probability that a coloured source digit has a neighbour; at either side", (0, 1)),
-    ("blur",        0.0,   0.7,   0.0, "share of coloured source digits that are blurred", (0, 1)),
-    ("target_blur", 0.0,   0.5,   0.0, "share of target digits that are blurred", (0, 1)),
-    ("fade",        0.0,   0.7,   0.0, "share of source digits that lose contrast to noise", (0, 1)),
-    ("permute_colours", False, True, False, "give source digits red, green and blue in any order"),
-    ("standardise", False, True,  True, "give each image mean 0 and standard deviation 1"),
+    Setting("rotation",       float,   0.0,  15.0,   0.0, "random rotation of digits, up to ± degrees", neutral=0.0),
+    Setting("shrink",         float,   0.0,   0.4,   0.2, "random shrinking of source digits", bounds=(0, 0.9), neutral=0.0,
+            note="of width and height, by up to this share"),
+    Setting("enlarge",        float,   0.0,   0.4,   0.2, "random enlarging of coloured ones", neutral=0.0,
+            note="by up to this share; gray ones, USPS's, fill their frame"),
+    Setting("shift",          float,   0.0,   0.1,   0.0, "random shift of digits, up to ± this share", neutral=0.0),
+    Setting("target_scale",   float,   0.0,   0.2,   0.0, "random scaling of target digits", bounds=(0, 0.9), neutral=0.0,
+            note="by up to ± this share"),
+    Setting("inversion",      bool,  False,  True, False, "make half of the digits negatives", neutral=False),
+    Setting("backgrounds",    float,   0.0,   0.8,   0.5, "share of gray source digits put on backgrounds", bounds=(0, 1),
+            neutral=0.0, note="on corners of target images, as MNIST-M was made, in adaptation only"),
+    Setting("neighbours",     float,   0.0,   0.7,   0.0, "probability that a coloured source digit has a neighbour",
+            bounds=(0, 1), neutral=0.0, note="at either side"),
+    Setting("blur",           float,   0.0,   0.7,   0.0, "share of coloured source digits that are blurred", bounds=(0, 1),
+            neutral=0.0),
+    Setting("target_blur",    float,   0.0,   0.5,   0.0, "share of target digits that are blurred", bounds=(0, 1),
+            neutral=0.0),
+    Setting("fade",           float,   0.0,   0.7,   0.0, "share of source digits that lose contrast to noise", bounds=(0, 1),
+            neutral=0.0),
+    Setting("permute_colours", bool, False,  True, False, "give source digits red, green and blue in any order", neutral=False),
+    Setting("standardise",    bool,  False,  True,  True, "give each image mean 0 and standard deviation 1", neutral=False),
 )
+
+
+def load_pair(settings, split):
+    """The source's and the target's Digits of that split, as common.data.layout.load_digits gives them."""
+    return tuple(load_digits(settings["data"], settings[role], split, settings["limit"]) for role in ("source", "target"))
 
 
 def reported(pair, mode):
@@ -134,6 +148,14 @@ class PseudoLabels(nn.Module):
         confidence, labels = (aligned / aligned.sum(dim=1, keepdim=True)).max(dim=1)
         return torch.where(confidence >= self.confidence, labels, NO_LABEL)
 
+    def loss(self, logits, indices):
+        """The label loss of the `logits` [N, 10] that the network now gives the images `indices` int64 [N], which enter their
+        means afterwards. Returns it and the share of these images that have a label; the others add nothing to the loss."""
+        labels = self.look_up(indices)
+        loss = F.cross_entropy(logits, labels, reduction="sum") / len(labels)
+        self.update(indices, logits)
+        return loss, (labels != NO_LABEL).float().mean()
+
     def update(self, indices, logits):
         """Let the `logits` [N, 10] that were just given to the images `indices` int64 [N] enter their means."""
         indices, now = gather(indices), gather(logits.detach().softmax(dim=1))
@@ -155,6 +177,20 @@ class MultilinearMap(nn.Module):
     def forward(self, features, logits):
         predictions = logits.detach().softmax(dim=1)
         return (features @ self.of_features) * (predictions @ self.of_predictions) / len(self.of_features) ** 0.5
+
+
+def make_network(encoder, classifier, prepare, settings, device):
+    """The two as used for testing, in eval mode: images float [N, 3, 28, 28] in [-1, 1] -> logits float32 [N, 10].
+
+    `prepare`, of the problem's model.py, makes of such images, by the `settings`, what the encoder sees.
+    """
+    encoder.to(device, memory_format=torch.channels_last).eval()
+    classifier.to(device).eval()
+
+    def network(images):
+        with autocast(device, settings["precision"]):
+            return classifier(encoder(prepare(images, settings)))
+    return network
 
 
 @torch.no_grad()
@@ -203,27 +239,37 @@ def write_labels(path, names, labels):
     write_csv(path, LABELS, zip(names, labels.tolist()))
 
 
-def read_grader_arguments(script, description):
-    """The command line of `script`, hw_p3.sh or hw_p4.sh: `images` (Path), `target`, `output` (Path), `weights`, `device`."""
-    parser = CommandParser(prog=f"bash {script}", description=description)
-    parser.add_argument("images", type=Path, metavar="IMAGE_DIR", help="folder of png, jpg or bmp files")
-    parser.add_argument("target", choices=DOMAINS, metavar="TARGET", help=f"the images' domain: {', '.join(DOMAINS)}")
-    parser.add_argument("output", type=Path, metavar="PRED.csv", help="csv to write: image_name,label")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda … (default: cuda where there is one)")
-    return parser.parse_args()
-
-
 def check_pair(settings):
     """Raises UsageError unless source and target are two domains."""
     if settings["source"] == settings["target"]:
         raise UsageError(f"--source and --target are both {settings['source']}; give two domains")
 
 
-def check_target(meta, target, path):
-    """Raises UserError if the weights at `path`, whose meta this is, were not trained for that target."""
-    if meta["target"] != target:
-        raise UserError(f"{path} was trained for target {meta['target']}, not {target}; give other --weights")
+def answer_grader(problem, method, run, shipped, prepare, needs, **modules):
+    """What hw_p3.sh and hw_p4.sh do: read their command line, and label the images that it names with the weights it means.
+
+    Args: `problem`, the package; `method`, its name in the help; `run`, its run folders' name, with {pair}; `shipped`, the
+    folder of the weights that come with the code; `prepare` as for make_network; `needs`, the settings that it reads; an
+    encoder and a classifier by their names in the weights file. Raises UserError for weights of another target or model.
+    """
+    parser = CommandParser(prog=f"bash hw_{problem[:2]}.sh",
+                           description=f"Label the digit images of a folder with the {method} adapted to TARGET.")
+    parser.add_argument("images", type=Path, metavar="IMAGE_DIR", help="folder of png, jpg or bmp files")
+    parser.add_argument("target", choices=DOMAINS, metavar="TARGET", help=f"the images' domain: {', '.join(DOMAINS)}")
+    parser.add_argument("output", type=Path, metavar="PRED.csv", help="csv to write: image_name,label")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda … (default: cuda where there is one)")
+    args = parser.parse_args()
+
+    pair = f"{SOURCE_OF[args.target]}-{args.target}"
+    path = find_weights(args.weights, shipped / f"{pair}.pt", f"train with `bash {problem}/run.sh`, then add --weights "
+                                                              f"runs/report/{run.format(pair=pair)}/weights.pt")
+    meta = load_weights(path, "target", *needs, **modules)
+    if meta["target"] != args.target:
+        raise UserError(f"{path} was trained for target {meta['target']}, not {args.target}; give other --weights")
+    device = pick_device(args.device)
+    network = make_network(*modules.values(), prepare, meta | {"precision": pick_precision(device)}, device)
+    label_folder(network, args.images, args.output, device)
 
 
 def label_folder(network, folder, output, device):

@@ -16,8 +16,7 @@ from common.data.layout import FACE_SIZE
 from common.files import folder_written_whole
 from common.training.augment import to_bytes
 from common.training.weights import find_weights, load_weights
-from p1_vae.model import LATENT_SIZE, VAE
-from p1_vae.train import decode, encode, image_mse
+from p1_vae.model import LATENT_SIZE, VAE, decode, encode, image_mse
 
 SHIPPED = Path(__file__).parent / "weights" / "vae.pt"
 SEED = 0

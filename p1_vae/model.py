@@ -5,6 +5,7 @@ Kingma & Welling, Auto-Encoding Variational Bayes, 2014 (https://arxiv.org/abs/1
 import torch
 from torch import nn
 
+from common.training.augment import to_float
 from common.training.distributed import share, whole
 
 LATENT_SIZE = 256
@@ -72,3 +73,26 @@ class VAE(nn.Module):
         eps = share(torch.randn(whole(len(mu)), LATENT_SIZE, device=mu.device))
         latent = mu + torch.exp(0.5 * logvar) * eps
         return self.decoder(latent), mu, logvar
+
+
+# ---- in use, once it is trained -----------------------------------------------------------------------------------------
+
+@torch.no_grad()
+def encode(vae, images, batch_size=256):
+    """uint8 [N, 3, 64, 64] -> mu and logvar of the latent, each float32 [N, 256], on the VAE's device (eval mode)."""
+    vae.eval()
+    device = next(vae.parameters()).device
+    mu, logvar = zip(*(vae.encoder(to_float(batch.to(device))) for batch in images.split(batch_size)))
+    return torch.cat(mu), torch.cat(logvar)
+
+
+@torch.no_grad()
+def decode(vae, latents, batch_size=256):
+    """Latents float [N, 256] on the VAE's device -> images float32 [N, 3, 64, 64] in [0, 1], on the CPU (eval mode)."""
+    vae.eval()
+    return torch.cat([vae.decoder(batch).cpu() for batch in latents.split(batch_size)])
+
+
+def image_mse(reconstructions, images):
+    """Mean squared error of each image on [0, 1] pixels: float32 [N], for uint8 images [N, 3, 64, 64]."""
+    return (reconstructions - images / 255).square().mean(dim=(1, 2, 3))

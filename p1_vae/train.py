@@ -9,23 +9,22 @@ from common.training.augment import flip_horizontally, flip_vertically, to_float
 from common.training.device import autocast, on_device
 from common.training.distributed import wrap
 from common.training.run import WHEN_STOPPED, Run
-from common.training.settings import read_settings
+from common.training.settings import Setting, read_settings
 from common.training.steps import Averages, shuffled_batches
 from common.training.weights import save_weights
-from p1_vae.model import LATENT_SIZE, VAE
+from p1_vae.model import LATENT_SIZE, VAE, decode, encode, image_mse
 
 SETTINGS = (
-    # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("epochs",             50,     50,      6, "passes over the training faces"),
-    ("batch_size",        128,     64,     32, "faces a step; not in the report, 128 is the usual choice"),
-    ("lr",               1e-3,   1e-3,   1e-3, "Adam's learning rate at the start"),
-    ("lr_step",            15,     15,      5, "epochs between two cuts of the learning rate"),
-    ("lr_decay",          0.6,    0.6,    0.6, "factor of each cut"),
-    ("horizontal_flip",  True,   True,   True, "mirror half of the training faces"),
-    ("vertical_flip",    True,  False,  False, "turn half of the training faces upside down"),
-    ("kl_weight",         1.0,    0.4,   0.25, "weight of the KL divergence (summed over the latent) against the squared "
-                                               "error (summed over pixels); not in the report, 1 for a decoder variance "
-                                               "of 1/2"),
+    #        name              kind   report  tuned  sample   meaning and unit
+    Setting("epochs",          int,       50,    50,      6, "passes over the training faces"),
+    Setting("batch_size",      int,      128,    64,     32, "faces a step", note="not in the report; 128 is the usual choice"),
+    Setting("lr",              float,   1e-3,  1e-3,   1e-3, "Adam's learning rate at the start"),
+    Setting("lr_step",         int,       15,    15,      5, "epochs between two cuts of the learning rate"),
+    Setting("lr_decay",        float,    0.6,   0.6,    0.6, "factor of each cut"),
+    Setting("horizontal_flip", bool,    True,  True,   True, "mirror half of the training faces"),
+    Setting("vertical_flip",   bool,    True, False,  False, "turn half of the training faces upside down"),
+    Setting("kl_weight",       float,    1.0,   0.4,   0.25, "weight of the KL divergence (summed over the latent) against the "
+            "squared error (summed over pixels)", note="not in the report; 1 is for a decoder variance of 1/2"),
 )
 SAMPLES_EVERY = 5       # epochs between two grids in samples/
 
@@ -45,27 +44,6 @@ def image_kl(mu, logvar):
     return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(dim=1)
 
 
-@torch.no_grad()
-def encode(vae, images, batch_size=256):
-    """uint8 [N, 3, 64, 64] -> mu and logvar of the latent, each float32 [N, 256], on the VAE's device (eval mode)."""
-    vae.eval()
-    device = next(vae.parameters()).device
-    mu, logvar = zip(*(vae.encoder(to_float(batch.to(device))) for batch in images.split(batch_size)))
-    return torch.cat(mu), torch.cat(logvar)
-
-
-@torch.no_grad()
-def decode(vae, latents, batch_size=256):
-    """Latents float [N, 256] on the VAE's device -> images float32 [N, 3, 64, 64] in [0, 1], on the CPU (eval mode)."""
-    vae.eval()
-    return torch.cat([vae.decoder(batch).cpu() for batch in latents.split(batch_size)])
-
-
-def image_mse(reconstructions, images):
-    """Mean squared error of each image on [0, 1] pixels: float32 [N], for uint8 images [N, 3, 64, 64]."""
-    return (reconstructions - images / 255).square().mean(dim=(1, 2, 3))
-
-
 def evaluate(vae, images):
     """Means over uint8 images [N, 3, 64, 64]: the squared error a pixel of the reconstructions from the latent mean, on
     [0, 1] (distortion), and the KL divergence in nats (rate)."""
@@ -77,30 +55,38 @@ def evaluate(vae, images):
     return {"test_mse": torch.cat(errors).mean().item(), "test_kl": torch.cat(rates).mean().item()}
 
 
+def flipped(images, settings):
+    """The faces float [N, 3, 64, 64] of a step, half of them mirrored, half upside down, as the settings say."""
+    if settings["horizontal_flip"]:
+        images = flip_horizontally(images)
+    if settings["vertical_flip"]:
+        images = flip_vertically(images)
+    return images
+
+
 def main():
     settings = read_settings(__package__, "Train the VAE of problem 1 on faces.", SETTINGS)
     device = torch.device(settings["device"])
     train = on_device(load_faces(settings["data"], "train", settings["limit"]).images, device)
     test = load_faces(settings["data"], "test", settings["limit"]).images
+    batch_size = min(settings["batch_size"], len(train))
 
     torch.manual_seed(settings["seed"])
-    vae = wrap(VAE().to(device, memory_format=torch.channels_last))
+    vae = wrap(VAE(), device)
     optimizer = torch.optim.Adam(vae.parameters(), lr=settings["lr"], fused=True)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
     fixed_latent = torch.randn(32, LATENT_SIZE, generator=torch.Generator().manual_seed(settings["seed"])).to(device)
     run = Run(settings, settings["epochs"], dict(vae=vae, optimizer=optimizer, schedule=schedule))
+    if run.finished:
+        return
 
-    batch_size = min(settings["batch_size"], len(train))
-    while run.epoch < run.epochs and not run.finished:
+    while run.epoch < run.epochs:
         vae.train()
         losses = Averages()
         for indices in run.batches(shuffled_batches(len(train), batch_size, len(train) // batch_size, device), losses):
-            images = to_float(train[indices])
-            if settings["horizontal_flip"]:
-                images = flip_horizontally(images)
-            if settings["vertical_flip"]:
-                images = flip_vertically(images)
+            images = flipped(to_float(train[indices]), settings)
 
+            # Kingma & Welling 2014: descend -log p(x | z) + KL(q(z | x) || N(0, I)), with one z from q(z | x) an image
             with autocast(device, settings["precision"]):
                 reconstruction, mu, logvar = vae(images)
             squared_error, kl = vae_loss(reconstruction, images, mu, logvar)
@@ -116,7 +102,7 @@ def main():
                 save_grid(run.folder / "samples" / f"epoch_{run.epoch + 1:03d}.png", vae.decoder(fixed_latent))
         run.end_epoch(**losses.means(), **evaluate(vae, test))
 
-    if run.writes and not run.finished:
+    if run.writes:
         save_weights(run.folder / "weights.pt", run.meta(), vae=vae)
         tested = run.rows[-1]       # with these weights, at the end of the last epoch
         run.finish(test_mse=tested["test_mse"], test_kl=tested["test_kl"], test_images=len(test), train_images=len(train))

@@ -6,8 +6,7 @@ import torch
 from common.cli import CommandParser, run_command, say
 from common.data.grid import save_grid
 from common.training.weights import find_weights, load_weights
-from p2_dcgan.model import Generator
-from p2_dcgan.train import generate, make_noise
+from p2_dcgan.model import Generator, generate, make_noise
 
 SHIPPED = Path(__file__).parent / "weights" / "generator.pt"
 SEED = 0

@@ -3,6 +3,7 @@
 Radford, Metz & Chintala, Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks,
 2016 (https://arxiv.org/abs/1511.06434).
 """
+import torch
 from torch import nn
 
 NOISE_SIZE = 64
@@ -59,3 +60,19 @@ class Discriminator(nn.Module):
         logits = self.main[:-1](images).flatten()
         # in float32: bfloat16 would round a confident probability to 1, whose log-loss has no gradient
         return self.main[-1](logits.float())
+
+
+# ---- in use, once it is trained -----------------------------------------------------------------------------------------
+
+def make_noise(count, distribution, generator=None, device="cpu"):
+    """Noise for `count` images, float32 [count, 64], from U(-1, 1) ("uniform") or N(0, 1) ("gaussian")."""
+    if distribution == "gaussian":
+        return torch.randn(count, NOISE_SIZE, generator=generator, device=device)
+    return torch.rand(count, NOISE_SIZE, generator=generator, device=device) * 2 - 1
+
+
+@torch.no_grad()
+def generate(generator, noise, batch_size=256):
+    """Faces float32 [N, 3, 64, 64] in [0, 1], on the CPU, for noise [N, 64] on the generator's device (eval mode)."""
+    generator.eval()
+    return torch.cat([(generator(batch).cpu() + 1) / 2 for batch in noise.split(batch_size)])

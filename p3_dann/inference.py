@@ -1,27 +1,16 @@
 """The grader's job for problem 3: label the digits of a folder by DANN.   bash hw_p3.sh IMAGE_DIR TARGET PRED.csv"""
 from pathlib import Path
 
-from common.adaptation import SOURCE_OF, check_target, label_folder, read_grader_arguments
+from common.adaptation import answer_grader
 from common.cli import run_command
-from common.training.device import pick_device, pick_precision
-from common.training.weights import find_weights, load_weights
-from p3_dann.model import Classifier, FeatureExtractor
-from p3_dann.train import make_network
+from p3_dann.model import Classifier, FeatureExtractor, prepare
 
 SHIPPED = Path(__file__).parent / "weights"
 
 
 def main():
-    args = read_grader_arguments("hw_p3.sh", "Label the digit images of a folder with the DANN adapted to TARGET.")
-    pair = f"{SOURCE_OF[args.target]}-{args.target}"
-    path = find_weights(args.weights, SHIPPED / f"{pair}.pt", "train with `bash p3_dann/run.sh`, then add "
-                                                              f"--weights runs/report/p3_{pair}_dann/weights.pt")
-    extractor, classifier = FeatureExtractor(), Classifier()
-    meta = load_weights(path, "target", "image_size", "standardise", extractor=extractor, classifier=classifier)
-    check_target(meta, args.target, path)
-    device = pick_device(args.device)
-    network = make_network(extractor, classifier, meta | {"precision": pick_precision(device)}, device)
-    label_folder(network, args.images, args.output, device)
+    answer_grader("p3_dann", "DANN", "p3_{pair}_dann", SHIPPED, prepare, ("image_size", "standardise"),
+                  extractor=FeatureExtractor(), classifier=Classifier())
 
 
 if __name__ == "__main__":

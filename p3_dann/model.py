@@ -5,6 +5,8 @@ Ganin et al., Domain-Adversarial Training of Neural Networks, 2016 (https://arxi
 import torch
 from torch import nn
 
+from common.training.augment import resize, standardise
+
 
 class FeatureExtractor(nn.Module):
     """images float [N, 3, H, W] in [-1, 1], or standardised -> features [N, 512]."""
@@ -69,3 +71,11 @@ class Discriminator(nn.Module):
         logits = self.layer[:-1](features).flatten()
         # in float32: bfloat16 would round a confident probability to 1, whose log-loss has no gradient
         return self.layer[-1](logits.float())
+
+
+# ---- in use -------------------------------------------------------------------------------------------------------------
+
+def prepare(images, settings):
+    """Digits float [N, 3, H, W] in [-1, 1] -> what the extractor sees: float [N, 3, `image_size`, `image_size`]."""
+    images = resize(images, settings["image_size"])
+    return standardise(images) if settings["standardise"] else images

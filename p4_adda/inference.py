@@ -1,27 +1,16 @@
 """The grader's job for problem 4: label the digits of a folder by ADDA.   bash hw_p4.sh IMAGE_DIR TARGET PRED.csv"""
 from pathlib import Path
 
-from common.adaptation import SOURCE_OF, check_target, label_folder, read_grader_arguments
+from common.adaptation import answer_grader
 from common.cli import run_command
-from common.training.device import pick_device, pick_precision
-from common.training.weights import find_weights, load_weights
-from p4_adda.model import LeNetClassifier, LeNetEncoder2
-from p4_adda.train import make_network
+from p4_adda.model import LeNetClassifier, LeNetEncoder2, prepare
 
 SHIPPED = Path(__file__).parent / "weights"
 
 
 def main():
-    args = read_grader_arguments("hw_p4.sh", "Label the digit images of a folder with the ADDA adapted to TARGET.")
-    pair = f"{SOURCE_OF[args.target]}-{args.target}"
-    path = find_weights(args.weights, SHIPPED / f"{pair}.pt", "train with `bash p4_adda/run.sh`, then add "
-                                                              f"--weights runs/report/p4_{pair}/weights.pt")
-    encoder, classifier = LeNetEncoder2(), LeNetClassifier()
-    meta = load_weights(path, "target", "standardise", target_encoder=encoder, classifier=classifier)
-    check_target(meta, args.target, path)
-    device = pick_device(args.device)
-    network = make_network(encoder, classifier, meta | {"precision": pick_precision(device)}, device)
-    label_folder(network, args.images, args.output, device)
+    answer_grader("p4_adda", "ADDA", "p4_{pair}", SHIPPED, prepare, ("standardise",),
+                  target_encoder=LeNetEncoder2(), classifier=LeNetClassifier())
 
 
 if __name__ == "__main__":

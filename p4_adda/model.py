@@ -5,6 +5,8 @@ Tzeng et al., Adversarial Discriminative Domain Adaptation, 2017 (https://arxiv.
 from torch import nn
 from torch.nn import functional as F
 
+from common.training.augment import standardise
+
 
 class LeNetEncoder2(nn.Module):
     """images float [N, 3, 28, 28] in [-1, 1], or standardised -> features [N, 500]."""
@@ -54,3 +56,10 @@ class Discriminator(nn.Module):
 
     def forward(self, features):
         return self.layer(features).float()
+
+
+# ---- in use -------------------------------------------------------------------------------------------------------------
+
+def prepare(images, settings):
+    """Digits float [N, 3, 28, 28] in [-1, 1] -> what the encoders see, of the same shape."""
+    return standardise(images) if settings["standardise"] else images

@@ -2,12 +2,15 @@
 
     python3 -m p4_adda.train --source usps --target mnistm --data hw3_data --run runs/report/p4_usps-mnistm
 """
+import functools
+from typing import NamedTuple
+
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from common.adaptation import (
     AUGMENTATION,
-    NO_LABEL,
     MultilinearMap,
     PseudoLabels,
     absent_digits,
@@ -16,61 +19,161 @@ from common.adaptation import (
     augment_target,
     check_pair,
     label_target_train,
+    load_pair,
+    make_network,
     probabilities,
 )
 from common.cli import run_command
-from common.data.layout import DOMAINS, load_digits
-from common.training.augment import normalise, standardise, to_float
+from common.data.layout import DOMAINS
+from common.training.augment import normalise, to_float
 from common.training.device import autocast, on_device
-from common.training.distributed import share, wrap
+from common.training.distributed import wrap
 from common.training.run import WHEN_STOPPED, Run
-from common.training.settings import read_settings
-from common.training.steps import SCHEDULES, Averages, make_schedule, shuffled_batches
+from common.training.settings import Needed, Setting, read_settings
+from common.training.steps import (
+    SCHEDULES,
+    Averages,
+    accuracy_of,
+    descend,
+    make_schedule,
+    random_batch,
+    shuffled_batches,
+)
 from common.training.weights import save_weights
-from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
+from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2, prepare
 
 FLAGS = (
-    ("source", DOMAINS, "domain with labels"),
-    ("target", DOMAINS, "domain to adapt to; its labels are used to test, by nothing else"),
+    Needed("source", DOMAINS, "domain with labels"),
+    Needed("target", DOMAINS, "domain to adapt to"),
 )
 SETTINGS = (
-    # name             report   tuned  sample   meaning, unit, source where the report is silent
-    ("source_epochs",      20,     12,     12, "epochs that train the source encoder and the classifier"),
-    ("epochs",             20,     40,      8, "epochs that adapt the target encoder"),
-    ("steps_per_epoch",     0,    250,      0, "steps of an epoch; 0: one pass, over the source at first, over the larger of "
-                                               "both sets when adapting", (0,)),
-    ("batch_size",         64,     64,     32, "images of each domain a step; not in the report"),
-    ("lr",               5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
-    ("encoder_lr",       5e-3,   1e-3,   5e-5, "Adam's learning rate for the target encoder"),
-    ("discriminator_lr", 5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
-    ("lr_schedule", "constant", "cosine", "constant", "constant, half a cosine, or one cycle; the latter two fall to 0, "
-                                                      "each over its steps, one cycle after a rise", SCHEDULES),
-    ("beta1",             0.9,    0.5,    0.5, "Adam's first momentum while adapting; not in the report", (0, 0.999)),
-    ("target_dropout",   True,   True,  False, "dropout in the target encoder while it adapts"),
-    ("conditional",     False,   True,   True, "let the discriminator see predictions too; Long et al. 2018"),
-    ("adversarial_weight", 1.0,   0.1,    0.1, "weight of the target encoder's loss with inverted labels"),
-    ("pseudo_weight",     0.0,    1.0,    1.0, "weight of the label loss on target images; with labels that the network "
-                                               "gives them"),
-    ("pseudo_confidence", 0.6,    0.6,    0.6, "probability from which a digit is such a label", (0, 1)),
+    #        name                 kind   report   tuned  sample   meaning and unit
+    Setting("source_epochs",      int,       20,     12,     12, "epochs that train the source encoder and the classifier"),
+    Setting("epochs",             int,       20,     40,      8, "epochs that adapt the target encoder"),
+    Setting("steps_per_epoch",    int,        0,    250,      0, "steps of an epoch", bounds=(0,), neutral=0,
+            note="0: one pass, over the source at first, over the larger of both sets when adapting"),
+    Setting("batch_size",         int,       64,     64,     32, "images of each domain a step", note="not in the report"),
+    Setting("lr",                 float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
+    Setting("encoder_lr",         float,   5e-3,   1e-3,   5e-5, "Adam's learning rate for the target encoder"),
+    Setting("discriminator_lr",   float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
+    Setting("lr_schedule",        str, "constant", "cosine", "constant", "constant, half a cosine, or one cycle",
+            choices=SCHEDULES, neutral="constant",
+            note="the latter two fall to 0, each over its steps, one cycle after a rise"),
+    Setting("beta1",              float,    0.9,    0.5,    0.5, "Adam's first momentum while adapting", bounds=(0, 0.999),
+            note="not in the report"),
+    Setting("target_dropout",     bool,    True,   True,  False, "dropout in the target encoder while it adapts"),
+    Setting("conditional",        bool,   False,   True,   True, "let the discriminator see predictions too", neutral=False,
+            note="Long et al. 2018"),
+    Setting("adversarial_weight", float,    1.0,    0.1,    0.1, "weight of the target encoder's loss with inverted labels",
+            neutral=1.0),
+    Setting("pseudo_weight",      float,    0.0,    1.0,    1.0, "weight of the label loss on target images", neutral=0.0,
+            note="with labels that the network gives them"),
+    Setting("pseudo_confidence",  float,    0.6,    0.6,    0.6, "probability from which a digit is such a label",
+            bounds=(0, 1), neutral=0.6),
     *AUGMENTATION,
 )
 SOURCE, TARGET = 1, 0       # the discriminator's two classes
 
 
-def prepare(images, settings):
-    """Digits float [N, 3, 28, 28] in [-1, 1] -> what the encoders see, of the same shape."""
-    return standardise(images) if settings["standardise"] else images
+class Networks(NamedTuple):
+    source_encoder: nn.Module
+    target_encoder: nn.Module
+    classifier: nn.Module
+    discriminator: nn.Module
+    together: nn.Module
 
 
-def make_network(encoder, classifier, settings, device):
-    """The classifier as used for testing: images float [N, 3, 28, 28] in [-1, 1] -> logits float32 [N, 10], eval mode."""
-    encoder.to(device, memory_format=torch.channels_last).eval()
-    classifier.to(device).eval()
+def learn_source(run, networks, learn, source, target_images, shuffled):
+    """First, source encoder and classifier learn the labelled `source` Digits (Tzeng et al. 2017, eq. 9, first line)."""
+    settings, forward = run.settings, autocast(run.device, run.settings["precision"])
+    encoder, classifier = networks.source_encoder, networks.classifier
+    while run.epoch < settings["source_epochs"]:
+        encoder.train()
+        losses = Averages()
+        for indices in run.batches(shuffled(len(source.images)), losses):
+            # ours: the images are changed; unlabelled ones of the target give backgrounds
+            backgrounds = to_float(target_images[random_batch(len(target_images), indices)])
+            images = normalise(augment(to_float(source.images[indices]), settings, backgrounds))
+            labels = source.labels[indices]
+            with forward:
+                logits = classifier(encoder(prepare(images, settings)))
+            loss = F.cross_entropy(logits, labels)
+            learn(loss)
+            losses.add(label_loss=loss, train_accuracy=accuracy_of(logits, labels))
+        run.end_epoch(**losses.means())
 
-    def network(images):
-        with autocast(device, settings["precision"]):
-            return classifier(encoder(prepare(images, settings)))
-    return network
+
+def adda_step(networks, learn_discriminator, source_images, target_images, conditional, forward):
+    """A step of the adaptation (Tzeng et al. 2017, eq. 9, other lines): the discriminator's, and the target encoder's loss.
+
+    Images float [N, 3, 28, 28]; `forward` is the context of forward passes. Returns both losses, the discriminator's accuracy,
+    and the logits [N, 10] of the target's images.
+    """
+    source_encoder, target_encoder, classifier, discriminator, together = networks
+    with forward:
+        source_features = source_encoder(source_images)     # which is frozen, as the classifier is
+        target_features = target_encoder(target_images)
+        logits = classifier(target_features)
+        if conditional:     # ours: the discriminator sees predictions too
+            source_features = together(source_features, classifier(source_features))
+            target_features = together(target_features, logits)
+        guesses = discriminator(torch.cat([source_features, target_features.detach()]))
+    # the discriminator learns to tell the domains apart; detach keeps its gradient out of the target encoder
+    is_source = torch.full((len(source_features),), SOURCE, device=guesses.device)
+    is_target = torch.full((len(target_features),), TARGET, device=guesses.device)
+    truth = torch.cat([is_source, is_target])
+    discriminator_loss = F.nll_loss(guesses, truth)
+    learn_discriminator(discriminator_loss)
+
+    # the target encoder learns with inverted labels: its features shall be called the source's
+    with forward:
+        guesses_for_target = discriminator(target_features)
+    encoder_loss = F.nll_loss(guesses_for_target, is_source)
+    return discriminator_loss, encoder_loss, accuracy_of(guesses, truth), logits
+
+
+def adapt(run, networks, learn_discriminator, learn_encoder, source, target_images, pseudo_labels, shuffled):
+    """Then, with those two frozen, the target encoder learns to give features that the discriminator takes for the source's,
+    while the discriminator learns to tell them apart."""
+    settings, forward = run.settings, autocast(run.device, run.settings["precision"])
+    networks.source_encoder.eval().requires_grad_(False)
+    networks.classifier.eval().requires_grad_(False)
+    while run.epoch < run.epochs:
+        networks.target_encoder.train(settings["target_dropout"])
+        losses = Averages()
+        pairs = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)
+        for source_indices, target_indices in run.batches(pairs, losses):
+            # ours: the images are changed, those of the source into what a target's may be
+            target_batch = to_float(target_images[target_indices])
+            source_batch = augment(to_float(source.images[source_indices]), settings, backgrounds=target_batch)
+            target_batch = augment_target(target_batch, settings)
+
+            discriminator_loss, encoder_loss, domain_accuracy, logits = adda_step(
+                networks, learn_discriminator, prepare(normalise(source_batch), settings),
+                prepare(normalise(target_batch), settings), settings["conditional"], forward)
+            # ours: labels that the network gives the target itself
+            pseudo_loss, pseudo_share = pseudo_labels.loss(logits, target_indices)
+            learn_encoder(settings["adversarial_weight"] * encoder_loss + settings["pseudo_weight"] * pseudo_loss)
+            losses.add(discriminator_loss=discriminator_loss, encoder_loss=encoder_loss, pseudo_loss=pseudo_loss,
+                       pseudo_share=pseudo_share, domain_accuracy=domain_accuracy)
+        run.end_epoch(**losses.means())
+
+
+def test(run, networks, source, target):
+    """At last, both encoders are tested, and their weights kept. `source` and `target` are the training Digits."""
+    settings, device = run.settings, run.device
+    before, adapted = (make_network(encoder, networks.classifier, prepare, settings, device)
+                       for encoder in (networks.source_encoder, networks.target_encoder))
+    source_test, target_test = load_pair(settings, "test")
+    # the last epoch's weights: none is picked, so the target's test labels choose nothing
+    save_weights(run.folder / "weights.pt", run.meta(), source_encoder=networks.source_encoder,
+                 target_encoder=networks.target_encoder, classifier=networks.classifier)
+    run.finish(target_accuracy=accuracy(adapted, target_test, device),
+               source_only_accuracy=accuracy(before, target_test, device),
+               source_accuracy=accuracy(before, source_test, device),
+               target_entropy=label_target_train(adapted, target, device, run.folder),
+               target_test_images=len(target_test.labels), train_images=len(source.images),
+               target_absent_digits=absent_digits(target_test.labels))
 
 
 def main():
@@ -79,122 +182,48 @@ def main():
         SETTINGS, FLAGS)
     check_pair(settings)
     device = torch.device(settings["device"])
-    source = load_digits(settings["data"], settings["source"], "train", settings["limit"])
-    target = load_digits(settings["data"], settings["target"], "train", settings["limit"])
-    batch_size = min(settings["batch_size"], max(len(source.images), len(target.images)))
-    source_images, source_labels = on_device(source.images, device), source.labels.to(device)
+    source, target = load_pair(settings, "train")
+    source = source._replace(images=on_device(source.images, device), labels=source.labels.to(device))
     target_images = on_device(target.images, device)
+    larger = max(len(source.images), len(target_images))
+    batch_size = min(settings["batch_size"], larger)
+    # of an epoch, of the source alone and of both domains
+    source_steps = settings["steps_per_epoch"] or max(1, len(source.images) // batch_size)
+    steps = settings["steps_per_epoch"] or larger // batch_size
+    shuffled = functools.partial(shuffled_batches, batch_size=batch_size, device=device)
 
     torch.manual_seed(settings["seed"])
-    source_encoder = wrap(LeNetEncoder2().to(device, memory_format=torch.channels_last))
-    target_encoder = wrap(LeNetEncoder2().to(device, memory_format=torch.channels_last))
-    classifier, discriminator = wrap(LeNetClassifier().to(device)), wrap(Discriminator().to(device))
-    together = MultilinearMap(500).to(device)
+    networks = Networks(*(wrap(network, device) for network in (
+        LeNetEncoder2(), LeNetEncoder2(), LeNetClassifier(), Discriminator())), MultilinearMap(500).to(device))
+    source_encoder, target_encoder, classifier, discriminator, _ = networks
     source_optimizer = torch.optim.Adam([*source_encoder.parameters(), *classifier.parameters()], settings["lr"], fused=True)
     betas = (settings["beta1"], 0.999)
     target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas, fused=True)
     discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas, fused=True)
-    # of an epoch, of the source alone and of both domains
-    source_steps = settings["steps_per_epoch"] or max(1, len(source_images) // batch_size)
-    steps = settings["steps_per_epoch"] or max(len(source_images), len(target_images)) // batch_size
     source_schedule, target_schedule, discriminator_schedule = (
         make_schedule(optimizer, settings["lr_schedule"], total) for optimizer, total in (
             (source_optimizer, settings["source_epochs"] * source_steps),
             (target_optimizer, settings["epochs"] * steps), (discriminator_optimizer, settings["epochs"] * steps)))
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
-    run = Run(settings, settings["source_epochs"] + settings["epochs"], dict(
-        source_encoder=source_encoder, target_encoder=target_encoder, classifier=classifier, discriminator=discriminator,
-        together=together, source_optimizer=source_optimizer, target_optimizer=target_optimizer,
+    run = Run(settings, settings["source_epochs"] + settings["epochs"], networks._asdict() | dict(
+        source_optimizer=source_optimizer, target_optimizer=target_optimizer,
         discriminator_optimizer=discriminator_optimizer, source_schedule=source_schedule, target_schedule=target_schedule,
         discriminator_schedule=discriminator_schedule, pseudo_labels=pseudo_labels))
+    if run.finished:
+        return
 
-    # Tzeng et al. 2017, section 4. First, source encoder and classifier learn the labelled source (eq. 9, first line)
-    while run.epoch < settings["source_epochs"] and not run.finished:
-        source_encoder.train()
-        losses = Averages()
-        for indices in run.batches(shuffled_batches(len(source_images), batch_size, source_steps, device), losses):
-            backgrounds = target_images[share(torch.randint(len(target_images), (batch_size,), device=device))]
-            images = augment(to_float(source_images[indices]), settings, to_float(backgrounds))
-            with autocast(device, settings["precision"]):
-                logits = classifier(source_encoder(prepare(normalise(images), settings)))
-            loss = F.cross_entropy(logits, source_labels[indices])
-            source_optimizer.zero_grad()
-            loss.backward()
-            source_optimizer.step()
-            source_schedule.step()
-            losses.add(label_loss=loss, train_accuracy=(logits.argmax(dim=1) == source_labels[indices]).float().mean())
-        run.end_epoch(**losses.means())
-
-    # Then both are frozen, and the target encoder, which starts from the source's, learns to give features that the
-    # discriminator takes for the source's, while the discriminator learns to tell them apart (eq. 9, other lines)
-    if run.epoch == settings["source_epochs"] and not run.finished:
+    learn_source(run, networks, functools.partial(descend, source_optimizer, source_schedule), source, target_images,
+                 functools.partial(shuffled, steps=source_steps))
+    if run.epoch == settings["source_epochs"]:
         target_encoder.load_state_dict(source_encoder.state_dict())
-        if settings["pseudo_weight"]:
-            pseudo_labels.start(probabilities(make_network(source_encoder, classifier, settings, device),
-                                              target.images.split(256), device))
-    source_encoder.eval().requires_grad_(False)
-    classifier.eval().requires_grad_(False)
-    is_source = share(torch.full((batch_size,), SOURCE, device=device))
-    is_target = share(torch.full((batch_size,), TARGET, device=device))
-    while run.epoch < run.epochs and not run.finished:
-        target_encoder.train(settings["target_dropout"])
-        losses = Averages()
-        source_order = shuffled_batches(len(source_images), batch_size, steps, device)
-        target_order = shuffled_batches(len(target_images), batch_size, steps, device)
-        for source_indices, target_indices in run.batches(torch.stack([source_order, target_order], dim=1), losses):
-            target_batch = to_float(target_images[target_indices])
-            source_batch = augment(to_float(source_images[source_indices]), settings, backgrounds=target_batch)
-            target_batch = augment_target(target_batch, settings)
-
-            with autocast(device, settings["precision"]):
-                source_features = source_encoder(prepare(normalise(source_batch), settings))
-                target_features = target_encoder(prepare(normalise(target_batch), settings))
-                logits = classifier(target_features)
-                if settings["conditional"]:
-                    source_features = together(source_features, classifier(source_features))
-                    target_features = together(target_features, logits)
-
-                # the discriminator's step; detach keeps its gradient out of the target encoder
-                guesses = discriminator(torch.cat([source_features, target_features.detach()]))
-            truth = torch.cat([is_source, is_target])
-            discriminator_loss = F.nll_loss(guesses, truth)
-            discriminator_optimizer.zero_grad()
-            discriminator_loss.backward()
-            discriminator_optimizer.step()
-            discriminator_schedule.step()
-
-            # the target encoder's step with inverted labels: target features shall be called source
-            with autocast(device, settings["precision"]):
-                guesses_for_target = discriminator(target_features)
-            encoder_loss = F.nll_loss(guesses_for_target, is_source)
-            # ours: labels that the network gives the target itself
-            given = pseudo_labels.look_up(target_indices)
-            pseudo_loss = F.cross_entropy(logits, given, reduction="sum") / len(given)
-            pseudo_labels.update(target_indices, logits)
-            loss = settings["adversarial_weight"] * encoder_loss + settings["pseudo_weight"] * pseudo_loss
-            target_optimizer.zero_grad()
-            loss.backward()
-            target_optimizer.step()
-            target_schedule.step()
-            losses.add(discriminator_loss=discriminator_loss, encoder_loss=encoder_loss, pseudo_loss=pseudo_loss,
-                       pseudo_share=(given != NO_LABEL).float().mean(),
-                       domain_accuracy=(guesses.argmax(dim=1) == truth).float().mean())
-        run.end_epoch(**losses.means())
-
-    if run.writes and not run.finished:
-        # the last epoch's weights: none is picked, so the target's test labels choose nothing
-        target_test, source_test = (load_digits(settings["data"], settings[name], "test", settings["limit"])
-                                    for name in ("target", "source"))
-        before = make_network(source_encoder, classifier, settings, device)
-        adapted = make_network(target_encoder, classifier, settings, device)
-        save_weights(run.folder / "weights.pt", run.meta(), source_encoder=source_encoder, target_encoder=target_encoder,
-                     classifier=classifier)
-        run.finish(target_accuracy=accuracy(adapted, target_test, device),
-                   source_only_accuracy=accuracy(before, target_test, device),
-                   source_accuracy=accuracy(before, source_test, device),
-                   target_entropy=label_target_train(adapted, target, device, run.folder),
-                   target_test_images=len(target_test.labels), train_images=len(source_images),
-                   target_absent_digits=absent_digits(target_test.labels))
+        if settings["pseudo_weight"]:       # ours: the first labels that the target gets are those of the source's network
+            network = make_network(source_encoder, classifier, prepare, settings, device)
+            pseudo_labels.start(probabilities(network, target.images.split(256), device))
+    adapt(run, networks, functools.partial(descend, discriminator_optimizer, discriminator_schedule),
+          functools.partial(descend, target_optimizer, target_schedule), source, target_images, pseudo_labels,
+          functools.partial(shuffled, steps=steps))
+    if run.writes:
+        test(run, networks, source, target)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from common.data.layout import Digits
 from common.training.augment import resize, to_float
 from common.training.steps import make_schedule
 
-PLAIN = {name: type(report)() for name, report, *_ in AUGMENTATION}
+PLAIN = {setting.name: setting.neutral for setting in AUGMENTATION}
 
 
 def logits_of(digit, probability):

@@ -40,6 +40,15 @@ def mixed_folder(tmp_path):
     return folder, ["10.png", "9.png", "A b.png", "c,d.jpg", "sixteen.png", "é.BMP"]
 
 
+def test_what_graders_run_imports_no_training():
+    modules = [f"{problem}.inference" for problem in ("p1_vae", "p2_dcgan", "p3_dann", "p4_adda")]
+    program = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.split())
+    assert loaded.issuperset(modules)
+    assert [name for name in loaded if name.endswith(".train") or name in ("common.training.run", "common.training.steps")] == []
+
+
 @pytest.mark.parametrize("problem", ["p1", "p2"])
 def test_32_faces_the_same_each_time(run_script, weights, tmp_path, problem):
     (tmp_path / "out").mkdir()

@@ -7,8 +7,7 @@ import torch
 from common.data.layout import ATTRIBUTES, load_faces
 from common.training.weights import load_weights
 from p1_vae.latent import direction, interpolate, probe
-from p1_vae.model import VAE
-from p1_vae.train import decode, encode, image_mse
+from p1_vae.model import VAE, decode, encode, image_mse
 
 
 def test_a_probe_finds_what_the_latent_holds_and_nothing_else():

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from common.metrics.faces import pairwise_diversity, sharpness
-from p1_vae.train import image_mse, vae_loss
-from p2_dcgan.train import make_noise
+from p1_vae.model import image_mse
+from p1_vae.train import vae_loss
+from p2_dcgan.model import make_noise
 from p3_dann.train import ReverseGradient, reversal_weight
 
 

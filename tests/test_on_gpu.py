@@ -233,7 +233,7 @@ def test_a_step_is_changed_while_it_is_measured_and_no_longer(variant, changed, 
 
     def facts():
         network = torch.nn.Linear(1, 1)
-        assert module.wrap(network) is network
+        assert module.wrap(network, CPU) is network
         optimizer = torch.optim.Adam(network.parameters())
         return compiled == [network], module.wrap is not wrap, optimizer.defaults["capturable"], \
             torch.backends.cudnn.deterministic

@@ -140,6 +140,30 @@ def test_a_run_with_other_settings_does_not_count(again, words, reason, monkeypa
     assert {path: path.read_bytes() for path in before} == before
 
 
+def without(folder, *names):
+    """Make the run in that folder one of a version that did not know these settings."""
+    config = json.loads((folder / "config.json").read_text())
+    for name in names:
+        del config["settings"][name]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_a_run_that_did_not_know_a_setting_counts_where_its_neutral_value_is_asked_for(again, tmp_path, monkeypatch, capsys):
+    run = Path("runs/sample/p4_usps-mnistm")
+    without(run, "rotation", "fade")            # 0 in preset sample, too
+    assert call(monkeypatch, capsys, *again, "--dry-run") == [f"{run}: finished"]
+    assert call(monkeypatch, capsys, *again)[-1].endswith("report/index.html")
+    drawn = json.loads(Path("report/results.json").read_text())["p4_adda"]
+    assert drawn["usps-mnistm_target_accuracy"] is not None, "its figures are drawn"
+    without(run, "conditional")                 # without it until then, and with it in preset sample
+    assert "conditional = no, not yes; " in refusal(monkeypatch, capsys, *again)
+
+
+def test_a_run_that_did_not_know_a_setting_without_a_neutral_value_does_not_count(again, monkeypatch, capsys):
+    without(Path("runs/sample/p4_usps-mnistm"), "encoder_lr")
+    assert "encoder lr = unknown, not 5e-05; " in refusal(monkeypatch, capsys, *again)
+
+
 def test_other_data_under_the_same_path_does_not_count(again, monkeypatch, capsys):
     os.replace("data/digits/usps/train/00003.png", "data/digits/usps/train/00004.png")
     shutil.copy("data/digits/usps/train/00005.png", "data/digits/usps/train/00003.png")

@@ -220,6 +220,16 @@ def test_only_runs_that_differ_in_nothing_but_the_seed_are_averaged(tmp_path, ca
     assert f"Left out {tmp_path / 'p4_usps-mnistm_seed1'}: {reason}" in capsys.readouterr().out
 
 
+def test_an_older_run_is_drawn_with_the_neutral_values_that_the_report_names(tmp_path, capsys):
+    finished_run(tmp_path / "p4_usps-mnistm", 0.70)
+    finished_run(tmp_path / "p4_usps-mnistm_seed1", 0.80, seed=1, gain=2.0)
+    base = {"source": "usps", "target": "mnistm", "limit": None, "data": "elsewhere", "seed": 0}
+    (tmp_path / "like.json").write_text(json.dumps({"settings": base | {"gain": 1.0}, "neutral": {"gain": 1.0}}))
+    run = find_runs(tmp_path, "p4", tmp_path / "like.json")["p4:usps-mnistm"]
+    assert run.percent("target_accuracy") == "70.00" and run.settings == base | {"gain": 1.0}
+    assert "gain = 2.0, not 1.0" in capsys.readouterr().out
+
+
 def test_a_run_under_another_name_is_not_drawn(tmp_path, capsys):
     finished_run(tmp_path / "p4_svhn-usps", 0.70)       # says usps to mnistm
     assert find_runs(tmp_path, "p4") == {}

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import torch
 
+from common import adaptation
 from common.cli import UserError
 from common.files import write_json
 from common.training import device
@@ -123,14 +124,13 @@ def test_adda_moves_the_target_encoder_alone(train, interrupted, tmp_path):
 
 
 def test_dann_does_not_read_target_labels(train, tmp_path, monkeypatch):
-    import p3_dann.train
-    real = p3_dann.train.load_digits
+    real = adaptation.load_digits
 
     def without_labels(root, domain, split, limit):
         digits = real(root, domain, split, limit)
         return digits._replace(labels=None) if (domain, split) == ("mnistm", "train") else digits
     expected = train("p3_dann", tmp_path / "labels", *SMALL["p3_dann"])
-    monkeypatch.setattr(p3_dann.train, "load_digits", without_labels)
+    monkeypatch.setattr(adaptation, "load_digits", without_labels)
     assert_same_weights(expected, train("p3_dann", tmp_path / "none", *SMALL["p3_dann"]))
 
 

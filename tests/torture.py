@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from common.adaptation import make_network
 from common.data.layout import load_digits
 from common.files import PART
 from common.sample_data import make_sample_data
@@ -236,10 +237,10 @@ def agreement():
     weights = {problem: trained(problem) for problem in modules}     # before there are threads, which a fork would lose
     for problem, parts in modules.items():
         meta = load_weights(weights[problem], **parts)
-        make_network = importlib.import_module(f"{problem}.train").make_network
-        expected = logits(make_network(*parts.values(), meta | {"precision": "float32"}, CPU), images, 128, 1)
+        prepare = importlib.import_module(f"{problem}.model").prepare
+        expected = logits(make_network(*parts.values(), prepare, meta | {"precision": "float32"}, CPU), images, 128, 1)
         for precision in ("float32", "bfloat16"):
-            network = make_network(*parts.values(), meta | {"precision": precision}, CPU)
+            network = make_network(*parts.values(), prepare, meta | {"precision": precision}, CPU)
             others = [logits(network, images, *how) for how in ((1, 1), (7, 2), (64, 4), (128, 2), (700, 1), (700, 4))]
             distance = max((other - expected).abs().max().item() for other in others)
             changed = max((other.argmax(1) != expected.argmax(1)).sum().item() for other in others)

@@ -20,7 +20,7 @@ def gradients():
     torch.manual_seed(0)
     # no bias before BatchNorm: its gradient is 0, but for rounding
     network = wrap(nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout2d(),
-                                 nn.Conv2d(8, 4, 3)))
+                                 nn.Conv2d(8, 4, 3)), "cpu")
     images = torch.randn(8, 3, 6, 6) * torch.arange(1, 9).view(8, 1, 1, 1)      # so each share has statistics of its own
     for _ in range(2):
         # two passes and one backward, as in the discriminator's step

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from common.adaptation import MODES, PAIRS
 from common.cli import YES_NO, UsageError
+from common.training.settings import with_neutral
 
 PACKAGES = {"p1": "p1_vae", "p2": "p2_dcgan", "p3": "p3_dann", "p4": "p4_adda"}
 NOISES = ("uniform", "gaussian")
@@ -49,15 +50,17 @@ def select(words):
     return [run for run in RUNS if any(matches(run, word) for word in words)]
 
 
-def differences(config, settings, data):
+def differences(config, settings, data, neutral):
     """In what a run, by the content of its config.json, is another than one of these `settings` on this `data`.
 
-    `data`: digests of splits, as of common.data.layout.digests. Returns sentences' parts like "limit = 60, not all", none if
-    it is the same; where a run was trained, and on what device, does not count.
+    `data`: digests of splits, as of common.data.layout.digests; `neutral`: the values that settings which an older run did not
+    know have for it, see `with_neutral`. Returns sentences' parts like "limit = 60, not all", none if it is the same; where a
+    run was trained, and on what device, does not count.
     """
-    theirs = config.get("data_digests", {})
-    facts = [(name, config["settings"].get(name), value) for name, value in settings.items() if name not in PLACE]
-    facts += [(f"data of {split}", theirs.get(split, "unknown"), digest) for split, digest in data.items()]
+    theirs, digests = with_neutral(config["settings"], neutral, settings), config.get("data_digests", {})
+    facts = [(name, theirs.get(name, None if value is None else "unknown"), value) for name, value in settings.items()
+             if name not in PLACE]
+    facts += [(f"data of {split}", digests.get(split, "unknown"), digest) for split, digest in data.items()]
     return [f"{name.replace('_', ' ')} = {_show(one)}, not {_show(other)}" for name, one, other in facts if one != other]
 
 

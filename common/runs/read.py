@@ -5,6 +5,7 @@ import statistics
 from common.cli import UserError, percent, say
 from common.files import read_json
 from common.runs.plan import RUNS, differences
+from common.training.settings import with_neutral
 
 
 def read_metrics(folder):
@@ -56,20 +57,22 @@ def find_runs(folder, problem, like=None):
 
     All have the settings in the file `like`, some run's config.json, by default those of the first run that is there, but for
     what defines each, and saw the same data. One that has others is left out, and a line says so; so is a seed that is there
-    twice.
+    twice. Where `like` has `neutral` values (see common.training.settings), an older run has them of settings it did not know.
     """
     found, data = {}, {}
-    base = read_json(like, settings=dict)["settings"] if like else None
+    asked = read_json(like, settings=dict) if like else {}
+    base, neutral = asked.get("settings"), asked.get("neutral", {})
     for planned in (run for run in RUNS if run.problem == problem):
         for path in (folder / planned.folder, *sorted(folder.glob(f"{planned.folder}_seed*"))):
             if not (path / "summary.json").is_file():
                 continue
             run = FinishedRun(path)
             base = base or run.settings
-            run.settings["data"] = base["data"]         # the same by content, wherever it lay then
+            # the data is the same by content, wherever it lay then
+            run.config["settings"] = with_neutral(run.settings, neutral, base) | {"data": base["data"]}
             theirs = run.config.get("data_digests", {})
             wrong = differences(run.config, base | planned.defining | {"seed": run.settings.get("seed")},
-                                {split: digest for split, digest in data.items() if split in theirs})
+                                {split: digest for split, digest in data.items() if split in theirs}, neutral)
             first = found.setdefault(planned.selector, run) if not wrong else None
             if first and first is not run:
                 if run.settings["seed"] in [seed.settings["seed"] for seed in first.seeds]:

@@ -131,9 +131,13 @@ def from_first(value):
 
 # ---- the model -------------------------------------------------------------------------------------------------------
 
-def wrap(module):
-    """A module that is used as this one, but trained by all processes: with several of them, their replicas' gradients are
-    averaged, and its BatchNorm and Dropout treat the shares of a batch as one batch."""
+def wrap(module, device):
+    """The module on the device, channels last (the layout in which convolutions are fastest), to be trained by all processes.
+
+    With several of them the result is used as the module is, but their gradients are averaged, and its BatchNorm and Dropout
+    treat the shares of a batch as one batch.
+    """
+    module = module.to(device, memory_format=torch.channels_last)
     if not _group:
         return module
     if next(module.parameters()).is_cuda:

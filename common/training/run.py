@@ -58,7 +58,7 @@ class Run:
         self.device = torch.device(settings["device"])
         self.epoch, self.seconds, self.rows = 0, 0.0, []
         self.writes = is_first()
-        torch.manual_seed(settings["seed"])
+        torch.manual_seed(settings["seed"])     # again, so that how many numbers the first weights took changes nothing later
         self.finished, state = from_first(self._open() if self.writes else None)
         if state and not self.writes:
             self._go_on_from(state)

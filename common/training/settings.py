@@ -1,7 +1,9 @@
 """The settings of a training script: its table of hyper-parameters with their presets, as flags of its command line."""
 import argparse
 import math
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from common.cli import YES_NO, CommandParser, UsageError, UserError, number
 from common.files import read_json
@@ -13,17 +15,43 @@ OF_THIS_CALL = ("run", "resume", "tensorboard")        # flags that say nothing 
 GENERAL = dict(preset="report", data="hw3_data", limit=None, seed=0, device="auto", precision="auto")
 
 
+@dataclass(frozen=True)
+class Setting:
+    """A hyper-parameter: a row of the table at the top of a train.py, and a flag of its command line."""
+    name: str               # in config.json; its flag has - for _
+    kind: type              # int, float, bool or str
+    report: object          # its value in each preset
+    tuned: object
+    sample: object
+    help: str               # meaning and unit, in the few words that --help shows
+    _: KW_ONLY
+    note: str = ""          # for readers of the table: details, the source where the report is silent, the reason for a value
+    bounds: tuple = ()      # a number's smallest and, where there is one, largest value; else an int is from 1, a float from 0
+    choices: tuple = ()     # of a str
+    neutral: object = None  # the value that trains as before there was this setting; None where every run has had it
+
+    def value(self, preset):
+        """Its value in that preset, one of PRESETS."""
+        return self.kind(getattr(self, preset))
+
+
+class Needed(NamedTuple):
+    """A setting that has no default: its flag must be given."""
+    name: str
+    choices: tuple
+    help: str
+
+
 def read_settings(problem, description, table, flags=()):
     """Read a training script's command line.
 
-    Args: `problem`, the name of the script's package; `table`, a row for each hyper-parameter: (name, value in preset
-    report, in tuned, in sample, help with unit and source), with its choices, or a number's bounds, as a sixth entry
-    where it has some; what follows a semicolon in the help is for readers of the table. `flags`, further settings that
-    must be given, as (name, choices, help).
+    Args: `problem`, the name of the script's package; `table`, a Setting for each hyper-parameter; `flags`, a Needed for each
+    setting that must be given.
     Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume` and `tensorboard` (bool);
     device and precision are resolved.
-    With --resume on a run that was started, that run's settings hold. Raises UsageError if a flag contradicts them, or if
-    several processes cannot share a batch equally.
+    With --resume on a run that was started, that run's settings hold, with neutral values for those that it did not know.
+    Raises UserError if there are others that it did not know, UsageError if a flag contradicts that run, or if several
+    processes cannot share a batch equally.
     """
     start()
     given = vars(_parser(problem, description, table, flags).parse_args())
@@ -35,9 +63,10 @@ def read_settings(problem, description, table, flags=()):
 
     if resume and (run / "config.json").is_file():
         settings = read_json(run / "config.json", settings=dict)["settings"]
+        names = [*GENERAL, *(row.name for row in (*flags, *table))]
+        settings = with_neutral(settings, neutral_values(table), ["problem", *names])
         if (theirs := settings.get("problem", problem)) != problem:
             raise UsageError(f"--resume: {run} is a run of {theirs}, not {problem}; choose another --run")
-        names = [*GENERAL, *(name for name, *_ in (*flags, *table))]
         if unknown := [name for name in names if name not in settings]:
             raise UserError(f"--resume: {run} is of a version that did not know {', '.join(unknown)}; choose another --run")
         for name, value in given.items():
@@ -47,7 +76,7 @@ def read_settings(problem, description, table, flags=()):
                                 "out, or choose another --run")
         settings |= {name: given[name] for name in ("device", "data") if name in given}
     else:
-        missing = [f"--{name}" for name, *_ in flags if name not in given]
+        missing = [f"--{flag.name}" for flag in flags if flag.name not in given]
         if missing:
             raise UsageError(f"{', '.join(missing)} must be given; see --help")
         settings = full_settings(table, {"data": str(Path("hw3_data").resolve())} | given)
@@ -59,12 +88,25 @@ def read_settings(problem, description, table, flags=()):
 
 def full_settings(table, given):
     """The settings of a run by name: those `given`, and for the others the general ones and the preset's values."""
-    column = 1 + PRESETS.index(given.get("preset", GENERAL["preset"]))
-    return GENERAL | {row[0]: row[column] for row in table} | given
+    preset = given.get("preset", GENERAL["preset"])
+    return GENERAL | {setting.name: setting.value(preset) for setting in table} | given
+
+
+def neutral_values(table):
+    """{name: neutral value} of the settings in a table that have one."""
+    return {setting.name: setting.neutral for setting in table if setting.neutral is not None}
+
+
+def with_neutral(settings, neutral, known):
+    """The settings of a run, which may be of an older version, with `neutral` values for those that it did not know.
+
+    They are left as they are if one of them is not in `known`, the names of today's: what it did may have another name now.
+    """
+    return settings if settings.keys() - set(known) else neutral | settings
 
 
 def _parser(problem, description, table, flags):
-    needed = "".join(f" --{name} NAME" for name, *_ in flags)
+    needed = "".join(f" --{flag.name} NAME" for flag in flags)
     several = f"On N GPUs: torchrun --standalone --nproc_per_node=N -m -- {problem}.train [flags]; all share a batch."
     parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", first_group="the run",
                            description=f"{description} {several}")
@@ -79,8 +121,9 @@ def _parser(problem, description, table, flags):
     group.add_argument("--precision", choices=("float32", "bfloat16"), metavar="TYPE",
                        help="float32 or bfloat16 (default: bfloat16 where the device is fast at it)")
     group = parser.add_argument_group("data")
-    for name, choices, text in flags:
-        group.add_argument(f"--{name}", choices=choices, metavar="NAME", help=f"{', '.join(choices)}: {text.split(';')[0]}")
+    for flag in flags:
+        group.add_argument(f"--{flag.name}", choices=flag.choices, metavar="NAME",
+                           help=f"{', '.join(flag.choices)}: {flag.help}")
     group.add_argument("--data", metavar="DIR", help="a folder in the course layout (default: hw3_data)")
     group.add_argument("--limit", type=number(int, 1), metavar="N",
                        help="only the first N images of each split (default: all)")
@@ -89,15 +132,16 @@ def _parser(problem, description, table, flags):
 
 
 def add_settings(group, table):
-    """Add a flag for each row of a table of hyper-parameters (see `read_settings`) to an argument parser or a group."""
-    for name, *values, text, allowed in (row if len(row) == 6 else (*row, None) for row in table):
-        flag = f"--{name.replace('_', '-')}"
-        text = f"{text.split(';')[0]} [{'|'.join(YES_NO.get(str(value), str(value)) for value in values)}]"
-        if isinstance(values[0], bool):
+    """Add a flag for each Setting of a table to an argument parser or a group."""
+    for setting in table:
+        flag = f"--{setting.name.replace('_', '-')}"
+        values = [str(setting.value(preset)) for preset in PRESETS]
+        text = f"{setting.help} [{'|'.join(YES_NO.get(value, value) for value in values)}]"
+        if setting.kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
-        elif isinstance(values[0], str):
-            group.add_argument(flag, choices=allowed, help=text, metavar="NAME")
-        elif isinstance(values[0], int):
-            group.add_argument(flag, type=number(int, *allowed or (1,)), help=text, metavar="N")
+        elif setting.kind is str:
+            group.add_argument(flag, choices=setting.choices, help=text, metavar="NAME")
+        elif setting.kind is int:
+            group.add_argument(flag, type=number(int, *setting.bounds or (1,)), help=text, metavar="N")
         else:
-            group.add_argument(flag, type=number(float, *allowed or (0, math.inf)), help=text, metavar="X")
+            group.add_argument(flag, type=number(float, *setting.bounds or (0, math.inf)), help=text, metavar="X")

@@ -4,7 +4,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from common.training.distributed import mean, share
+from common.training.distributed import mean, share, whole
 
 SCHEDULES = ("constant", "cosine", "one-cycle")
 
@@ -20,6 +20,19 @@ def shuffled_batches(count, batch_size, steps, device):
     return share(order[:steps * batch_size].view(steps, batch_size), dim=1)
 
 
+def random_batch(count, batch):
+    """Random indices int64 [N] into `count` items, for as many as the `batch` [N, …] of this process has; repetitions occur."""
+    return share(torch.randint(count, (whole(len(batch)),), device=batch.device))
+
+
+def descend(optimizer, schedule, loss):
+    """A step of the optimizer, and of its learning rate's schedule, down the gradient of the loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    schedule.step()
+
+
 def make_schedule(optimizer, kind, steps):
     """A learning-rate schedule to be stepped after each of `steps` steps, of one of SCHEDULES.
 
@@ -32,6 +45,11 @@ def make_schedule(optimizer, kind, steps):
     return {"constant": lambda: schedulers.LambdaLR(optimizer, lambda step: 1.0),
             "cosine": lambda: schedulers.CosineAnnealingLR(optimizer, steps),
             "one-cycle": lambda: schedulers.OneCycleLR(optimizer, rates, steps, pct_start=0.05, cycle_momentum=False)}[kind]()
+
+
+def accuracy_of(logits, labels):
+    """The share of the rows of logits [N, K] whose largest is that of the label, of `labels` int64 [N]; on their device."""
+    return (logits.argmax(dim=1) == labels).float().mean()
 
 
 class Averages:

@@ -1,0 +1,96 @@
+"""The tables of settings: what a row says, its flag, and what a run is taken for that did not know it."""
+import json
+import sys
+
+import pytest
+
+import hw_report
+from common.cli import CommandParser, UsageError, UserError
+from common.training.settings import PRESETS, Setting, add_settings, full_settings, read_settings
+from tests.conftest import SMALL, assert_same_weights
+
+TABLE = (
+    Setting("epochs", int, 3, 2, 1, "passes"),
+    Setting("rate", float, 0, 1, 0.5, "how fast; not how far", bounds=(0, 2)),
+    Setting("order", str, "up", "down", "up", "which way", choices=("up", "down"), neutral="up"),
+    Setting("gain", float, 2, 2, 2, "factor", neutral=1.0),
+    Setting("mirror", bool, False, True, True, "turn", neutral=False),
+)
+
+
+def parse(table, *words):
+    parser = CommandParser()
+    add_settings(parser, table)
+    return vars(parser.parse_args(list(words)))
+
+
+def test_a_setting_is_of_the_kind_that_it_says(capsys):
+    assert parse(TABLE, "--rate", "1.5", "--mirror", "--order", "down") == {
+        "epochs": None, "rate": 1.5, "order": "down", "gain": None, "mirror": True}
+    assert repr(full_settings(TABLE, {})["rate"]) == "0.0"
+    for words, reason in ((("--rate", "2.5"), "from 0 to 2"), (("--epochs", "1.5"), "invalid int value"),
+                          (("--epochs", "0"), "from 1 up"), (("--order", "left"), "choose from up, down")):
+        with pytest.raises(SystemExit):
+            parse(TABLE, *words)
+        assert reason in capsys.readouterr().err
+
+
+def test_its_help_is_shown_whole(capsys):
+    with pytest.raises(SystemExit):
+        parse(TABLE, "--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "how fast; not how far [0.0|1.0|0.5]" in shown and "turn [no|yes|yes]" in shown
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("problem", hw_report.TABLES)
+def test_every_preset_is_what_its_flags_accept(problem, preset):
+    table = hw_report.TABLES[problem]
+    values = {setting.name: setting.value(preset) for setting in table}
+    assert len(values) == len(table)
+    assert parse(table, *hw_report.words_of(values)) == values
+    neutral = {setting.name: setting.neutral for setting in table if setting.neutral is not None}
+    assert {name: type(value) for name, value in neutral.items()} == {name: type(values[name]) for name in neutral}
+
+
+@pytest.fixture
+def resume(tmp_path, monkeypatch):
+    """resume({settings of a run that was started}, flag, …): what read_settings makes of it with --resume."""
+    def call(settings, *words):
+        settings = {"problem": "p9", "preset": "report", "data": "data", "limit": None, "seed": 0, "device": "cpu",
+                    "precision": "float32", "epochs": 3, "rate": 0.5} | settings
+        (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
+        monkeypatch.setattr(sys, "argv", ["train", "--run", str(tmp_path), "--resume", *words])
+        return read_settings("p9", "Train.", TABLE)
+    return call
+
+
+def test_what_an_older_run_did_not_know_is_neutral_when_it_goes_on(resume):
+    settings = resume({"gain": 3.0})
+    assert (settings["gain"], settings["order"], settings["mirror"], settings["rate"]) == (3.0, "up", False, 0.5)
+    assert resume({}, "--gain", "1", "--no-mirror")["gain"] == 1.0
+    with pytest.raises(UsageError, match="was started with gain = 1.0, not 2.0"):
+        resume({}, "--gain", "2")
+
+
+def test_an_older_run_is_refused_where_nobody_knows_what_it_would_have_had(resume, monkeypatch):
+    with pytest.raises(UserError, match="is of a version that did not know order, gain, mirror; choose another --run"):
+        resume({"strength": 3.0})       # which has another name by now, as it may be one of these
+    monkeypatch.setattr("tests.test_settings.TABLE", (*TABLE, Setting("size", int, 1, 1, 1, "pixels")))
+    with pytest.raises(UserError, match="is of a version that did not know size; choose another --run"):
+        resume({"gain": 1.0})
+
+
+def test_training_with_neutral_values_is_that_without_the_settings(train, interrupted, tmp_path):
+    """Through a real run: it is stopped, loses what it knew of these settings, and ends in the same weights."""
+    whole = train("p3_dann", tmp_path / "whole", *SMALL["p3_dann"])
+    release = interrupted(epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        train("p3_dann", tmp_path / "older", *SMALL["p3_dann"])
+    release()
+    path = tmp_path / "older" / "config.json"
+    config = json.loads(path.read_text())
+    for name in ("classifier_gain", "pseudo_weight", "target_blur"):
+        del config["settings"][name]
+    path.write_text(json.dumps(config))
+    assert_same_weights(whole, train("p3_dann", tmp_path / "older", "--resume", *SMALL["p3_dann"]))
