@@ -363,6 +363,13 @@ def test_tables_and_figures_of_the_vae(tiny_data, tmp_path, monkeypatch):
     _, _, classes, names, *_ = drawn.arguments("p1_tsne_hair")
     assert [names[number] for number in classes.tolist()] == hair
 
+    # another word in a caption: all else is as it was, and nothing is measured
+    monkeypatch.setattr(p1_vae.figures, "measure_runs", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setitem(p1_vae.figures.words.texts, "samples", "Faces.")
+    again, _ = section_of(p1_vae.figures, tmp_path / "runs", tmp_path / "out", monkeypatch)
+    different = [(one, other) for one, other in zip(section["blocks"], again["blocks"], strict=True) if one != other]
+    assert [other["caption"] for _, other in different] == ["Faces."] and again["results"] == section["results"]
+
 
 def test_tables_and_figures_of_the_gan(tiny_data, tmp_path, monkeypatch):
     runs, out = tmp_path / "runs", tmp_path / "out"
