@@ -16,7 +16,7 @@ import torch
 
 from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, number, run_command, say
 from common.data.layout import datasets_of, digest, digests, has_dataset, is_sample_data
-from common.files import read_json, write_json
+from common.files import make_folder, read_json, write_json
 from common.report.page import assemble
 from common.report.section import check_out
 from common.runs.jobs import Job, python, run_jobs
@@ -145,7 +145,8 @@ def plan(args, given):
 
 
 def set_aside(folder):
-    """Move a run folder to runs/…/set_aside/, under a name that is free there."""
+    """Move a run folder to set_aside/ beside it, under a name that is free there. A link stays, and what it names is moved."""
+    folder = folder.resolve() if folder.is_symlink() else folder
     place = folder.parent / "set_aside"
     place.mkdir(exist_ok=True)
     number = next(number for number in range(1, 10**6) if not (place / f"{folder.name}_{number}").exists())
@@ -250,7 +251,7 @@ def main():
             say(f"{training.folder}: {state}")
         return
     for folder in (args.runs, args.out):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     with lock(args.runs / ".lock", f"another hw_report.sh trains into {args.runs}; wait for it or stop it, or give other "
                                    "--runs"), tempfile.TemporaryDirectory() as folder:
         at_once, environment, devices = share_machine(args, len(todo))

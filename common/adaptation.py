@@ -33,9 +33,9 @@ MODES = ("source", "dann", "target")        # of problem 3: the lower bound, DAN
 SOURCE_OF = {target: source for source, target in reversed(PAIRS)}     # of the first pair with that target
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
 # the report's accuracies on the target's test images: trained on the source, DANN, ADDA, trained on the target
-REPORT = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.1007, "target": 0.9128},
-          ("mnistm", "svhn"): {"source": 0.1999, "dann": 0.4820, "adda": 0.15938, "target": 0.9149},
-          ("svhn", "usps"): {"source": 0.4051, "dann": 0.5167, "adda": 0.13154, "target": 0.9691}}
+REPORTED = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.1007, "target": 0.9128},
+            ("mnistm", "svhn"): {"source": 0.1999, "dann": 0.4820, "adda": 0.15938, "target": 0.9149},
+            ("svhn", "usps"): {"source": 0.4051, "dann": 0.5167, "adda": 0.13154, "target": 0.9691}}
 
 # rows of a settings table, for both methods; the report only normalises
 AUGMENTATION = (
@@ -69,8 +69,8 @@ def load_pair(settings, split):
 
 
 def reported(pair, mode):
-    """The report's accuracy of a pair, 0 to 1, for a mode as in REPORT; None where it has none."""
-    return REPORT.get(pair, {}).get(mode)
+    """The report's accuracy of a pair, 0 to 1, for a mode as in REPORTED; None where it has none."""
+    return REPORTED.get(pair, {}).get(mode)
 
 
 def augment(images, settings, backgrounds=None):

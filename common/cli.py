@@ -278,9 +278,9 @@ def some_of(names):
     return ", ".join([*names[:3], *["…"] * (len(names) > 3)])
 
 
-def percent(share):
-    """A share of 1 as a text in percent, None (shown as a dash) for None."""
-    return None if share is None else f"{100 * share:.2f}"
+def percent(fraction):
+    """A number from 0 to 1 as a text in percent, None (shown as a dash) for None."""
+    return None if fraction is None else f"{100 * fraction:.2f}"
 
 
 def format_table(header, rows):

@@ -18,6 +18,14 @@ def visible(folder):
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
 
 
+def make_folder(path):
+    """Make a folder, and those that it lies in, unless they are there; of a link, as to another disk, the folder that it names.
+
+    Raises OSError where the system refuses.
+    """
+    Path(os.path.realpath(path)).mkdir(parents=True, exist_ok=True)
+
+
 @contextlib.contextmanager
 def written_whole(path):
     """Give a temporary path beside `path`; on success it is renamed to `path`, on failure removed.

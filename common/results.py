@@ -17,7 +17,8 @@ from common.cli import CommandParser, UserError, one_line, run_command, say
 from common.data.csv_files import read_labels
 from common.files import read_json, written_whole
 
-METRICS = ("target_accuracy", "test_mse", "diversity")      # the first that a summary has is the run's test metric
+# the run's test metric, where its summary does not say which is listed: the first of these that it has
+METRICS = ("target_accuracy", "test_mse", "diversity")
 PLACE_FLAGS = {"--run": 1, "--data": 1, "--seed": 1, "--device": 1, "--resume": 0, "--tensorboard": 0, "--quiet": 0,
                "-q": 0}         # and how many values each takes
 COLUMNS = ("command", "metric", "seeds", "mean", "standard_deviation", "agreement_percent", "entropy_nats", "train_images",
@@ -55,31 +56,31 @@ class Finished(NamedTuple):
 
 def metric_of(summary):
     """The name of a run's test metric, from the content of its summary.json. Raises UserError if it has no number for one."""
-    for name in METRICS:
+    for name in (str(summary.get("listed")), *METRICS):
         if isinstance(summary.get(name), (int, float)):
             return name
     raise UserError(f"summary.json has no number for {', '.join(METRICS[:-1])} or {METRICS[-1]}")
 
 
 def agreement(runs):
-    """How often two runs give a target's training image the same digit: the mean share over all pairs of runs.
+    """How often two runs give a target's training image the same digit, 0 to 1: the mean over all pairs of runs.
 
     None where no two have labels.
     """
     labels = [run.labels for run in runs if run.labels]
-    shares = [statistics.mean(one[name] == other.get(name) for name in one) for one, other in itertools.combinations(labels, 2)]
-    return statistics.mean(shares) if shares else None
+    equal = [statistics.mean(one[name] == other.get(name) for name in one) for one, other in itertools.combinations(labels, 2)]
+    return statistics.mean(equal) if equal else None
 
 
 def row_of(command, metric, runs):
     """One row of the table, by column, for the runs of one command, each a Finished."""
     mean = lambda name: statistics.mean(run.summary[name] for run in runs)
     values = [run.summary[metric] for run in runs]
-    shared = agreement(runs)
+    agreed = agreement(runs)
     return dict(
         command=command, metric=metric, seeds=len(runs), mean=f"{statistics.mean(values):.4f}",
         standard_deviation=f"{statistics.stdev(values):.4f}" if len(values) > 1 else "",
-        agreement_percent="" if shared is None else f"{100 * shared:.1f}",
+        agreement_percent="" if agreed is None else f"{100 * agreed:.1f}",
         entropy_nats=f"{mean('target_entropy'):.3f}" if all(
             isinstance(run.summary.get("target_entropy"), (int, float)) for run in runs) else "",
         train_images=runs[0].summary["train_images"], epochs=runs[0].summary["epochs"],

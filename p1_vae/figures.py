@@ -1,123 +1,145 @@
-"""Problem 1's tables and figures, from its run.   python3 -m p1_vae.figures --runs runs/report --out report"""
-import numpy as np
+"""Problem 1's part of the report.   python3 -m p1_vae.figures --runs runs/report --out report
+
+measure.py has the numbers, words.md the words; here they are drawn, in the page's order.
+"""
+import statistics
+
 import torch
-from sklearn.metrics import silhouette_score
 
 from common.cli import UserError, percent, run_command
 from common.data.layout import ATTRIBUTES, load_faces
-from common.metrics.faces import measure, pairwise_diversity, sharpness, show_interval, sliced_wasserstein, spread, too_few
+from common.metrics.faces import lacking, show_interval
+from common.report.maps import POINTS
+from common.report.numbers import kept_numbers
 from common.report.plots import (
-    DOMAIN_COLOURS,
-    FEW_COLOURS,
     HALF,
-    MARKERS,
     draw_curves,
     draw_grid,
     draw_rate_distortion,
     draw_reconstructions,
     draw_rows,
     draw_scatter,
-    embed,
 )
 from common.report.section import Section, percent_of, read_figure_arguments
+from common.report.words import Words, shared
 from common.runs.read import find_runs
-from common.training.augment import to_bytes
 from common.training.weights import load_weights
 from p1_vae.inference import sample
-from p1_vae.latent import direction, interpolate, probe
+from p1_vae.latent import interpolate
+from p1_vae.measure import measure_runs
 from p1_vae.model import VAE
-from p1_vae.train import decode, encode, evaluate, image_kl, image_mse
+from p1_vae.train import decode, encode
 
-REPORT_MSE = (0.148, 0.107, 0.096, 0.082, 0.068, 0.081, 0.092, 0.085, 0.077, 0.092)     # the report's ten test images
-TSNE_FACES = 1000
+REPORTED_MSE = (0.148, 0.107, 0.096, 0.082, 0.068, 0.081, 0.092, 0.085, 0.077, 0.092)   # of the ten test images printed there
 HAIR = ("Black_Hair", "Blond_Hair", "Brown_Hair")
-EDITS = ("Smiling", "Mouth_Slightly_Open", "Male", "Blond_Hair", "Bangs")      # attributes that are added to faces
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
 GENDER_NAMES, HAIR_NAMES = ("not male", "male"), ("black", "blond", "brown", "other")
+GENDER_COLOURS, HAIR_COLOURS = ("#0072B2", "#D55E00"), ("#222222", "#E69F00", "#8A5A2B", "#56B4E9")
+words = Words(__file__)
 
 
-def add_trade_off(section, runs, test, train):
-    """Rate against distortion for `runs`, the chosen one first; `test` and `train` faces uint8 [N, 3, 64, 64]."""
-    vae, rows, strips = VAE(), {}, {}
-    for run in sorted(runs, key=lambda run: run.settings["kl_weight"], reverse=True):
-        weight = run.settings["kl_weight"]
-        load_weights(run.weights, vae=vae)
-        strips[weight] = sample(vae, 8)
-        if run is runs[0]:      # measured already
-            rows[weight] = {name: section.results[name] for name in ("test_mse", "test_kl")}
-            swd = section.results["samples"]["swd"]
-        else:
-            rows[weight] = evaluate(vae, test)
-            swd = sliced_wasserstein(to_bytes(sample(vae, len(spread(test)))), train)
-        rows[weight]["swd"] = swd and swd["mean"]
-    section.results["kl_weights"] = rows
-    chosen = runs[0].settings["kl_weight"]
-    path = section.figure("rate_distortion", "Rate against distortion over the test faces, a point for each weight of the KL "
-                          "divergence; the ring marks the run that this section shows. More weight: fewer nats an image, more "
-                          "error.", half=True)
-    draw_rate_distortion(path, [(f"{w:g}", row["test_kl"], row["test_mse"]) for w, row in rows.items()], f"{chosen:g}")
-    path = section.figure("weights_samples", "Samples of these runs, decoded from the same eight draws from N(0, I). With "
-                          "little weight, the latents of faces lie where N(0, I) hardly ever draws.", half=True)
-    draw_rows(path, list(strips.values()), [f"{weight:g}" for weight in strips], width=HALF)
-    show = lambda weight: "–" if rows[weight]["swd"] is None else show_interval(rows[weight]["swd"])
-    floor = section.results["real"]["swd"]
+def add_trade_off(section, runs, numbers):
+    """Rate against distortion for `runs`, the chosen one first."""
+    rows, chosen = numbers["kl_weights"], runs[0].settings["kl_weight"]
+    weights = {run.settings["kl_weight"]: run.weights for run in runs}
+    names, strips, vae = [f"{row['kl_weight']:g}" for row in rows], [], VAE()
+    for row in rows:
+        load_weights(weights[row["kl_weight"]], vae=vae)
+        strips.append(sample(vae, 8))
+    path = section.figure("rate_distortion", words("rate_distortion"), half=True)
+    draw_rate_distortion(path, [(name, row["test_kl"], row["test_mse"]) for name, row in zip(names, rows)], f"{chosen:g}")
+    draw_rows(section.figure("weights_samples", words("weights_samples"), half=True), strips, names, width=HALF)
+
+    floor = numbers["real"]["swd"]
     section.table(["KL weight", "test KL, nats", "test MSE", "SWD of samples"],
-                  [[f"{weight:g}{', chosen' * (weight == chosen)}", f"{row['test_kl']:.1f}", f"{row['test_mse']:.4f}",
-                    show(weight)] for weight, row in rows.items()],
-                  "SWD: sliced Wasserstein distance × 1000 of the samples to the training faces, mean of three levels, with "
-                  "its 95 % interval" + (f"; real test faces have {floor['mean'][0]:.1f}." if floor else "."))
+                  [[f"{name}{', chosen' * (row['kl_weight'] == chosen)}", f"{row['test_kl']:.1f}", f"{row['test_mse']:.4f}",
+                    show_interval(row["swd"])] for name, row in zip(names, rows)],
+                  words("weights_and_floor", floor=floor["mean"][0]) if floor else words("weights"))
     if len(rows) > 1 and floor:
-        sharpest, likeliest = (min(rows, key=key) for key in (
-            lambda weight: rows[weight]["test_mse"], lambda weight: rows[weight]["swd"][0]))
-        section.text(f"Of these weights, {sharpest:g} reconstructs best (test MSE {rows[sharpest]['test_mse']:.4f}), and "
-                     f"{likeliest:g} has the samples nearest to real faces (SWD {show(likeliest)}). The chosen {chosen:g} has "
-                     f"{rows[chosen]['test_mse']:.4f} and {show(chosen)}.")
+        sharpest, likeliest = min(rows, key=lambda row: row["test_mse"]), min(rows, key=lambda row: row["swd"][0])
+        own = next(row for row in rows if row["kl_weight"] == chosen)
+        section.text(words("best_weights", sharpest=sharpest["kl_weight"], least_mse=sharpest["test_mse"],
+                           likeliest=likeliest["kl_weight"], least_swd=show_interval(likeliest["swd"]), chosen=chosen,
+                           mse=own["test_mse"], swd=show_interval(own["swd"])))
+
+
+def add_maps(section, points, faces):
+    """Two maps of the first test `faces` (Faces), whose latent means t-SNE puts at `points`; they may be None."""
+    chosen = faces.attributes[:POINTS]
+    if points is None:
+        section.text(words("no_map", faces=len(chosen)))
+        return
+    male = chosen[:, ATTRIBUTES.index("Male")]
+    # hair: 0 to 2 in the order of HAIR, 3 where none or several are marked
+    marks = chosen[:, [ATTRIBUTES.index(name) for name in HAIR]]
+    hair = torch.where(marks.sum(dim=1) == 1, marks.int().argmax(dim=1), 3)
+    labels = [f"{GENDER_NAMES[m]}, {HAIR_NAMES[h]} hair" for m, h in zip(male.tolist(), hair.tolist())]
+    path = section.figure("tsne_gender", words("map_gender", faces=len(chosen)), half=True)
+    spots = draw_scatter(path, points, "gender", male, GENDER_NAMES, GENDER_COLOURS)
+    section.show_images("test", spots, faces.images[:POINTS], labels)
+    path = section.figure("tsne_hair", words("map_hair"), half=True)
+    spots = draw_scatter(path, points, "hair colour", hair, HAIR_NAMES, HAIR_COLOURS)
+    section.show_images("test", spots, faces.images[:POINTS], labels)
 
 
 def add_probes(section, probes):
     """The table of linear probes, as `probe` returns them."""
-    section.results["probes"] = probes
     section.table(["attribute", "probe", "majority", "gain", "AUC"],
                   [[name.replace("_", " "), *([None] * 4 if row is None else [
                       percent(row["accuracy"]), percent(row["majority"]), f"{100 * (row['accuracy'] - row['majority']):+.2f}",
-                      f"{row['auc']:.3f}"])] for name, row in probes.items()],
-                  "How far the latent tells attributes apart: logistic regression on the latent means of the training faces, "
-                  "tested on the test faces. Accuracy in %, beside that of always saying what most training faces "
-                  "have; the area under the ROC curve is 0.5 for a latent that knows nothing, and 1 for one that separates. "
-                  "A dash: all of the training or of the test faces are alike in it.")
+                      f"{row['auc']:.3f}"])] for name, row in probes.items()], words("probes"))
 
 
-def add_latent_figures(section, vae, latents, originals, attributes, train_latents, train_attributes):
-    """Ways through the latent, for the first test faces: `latents` float [N, 256] are their means, `originals` float
-    [N, 3, 64, 64] in [0, 1] themselves, `attributes` uint8 [N, 13]; latents and attributes of the training faces likewise."""
-    shares = torch.linspace(0, 1, 7)
-    pairs = range(0, min(10, len(latents) - 1), 2)
+def add_observations(section, rows, numbers):
+    """Sentences on the `rows` of metrics.csv and the numbers of the run that is shown."""
+    curve = [float(row["reconstruction"]) for row in rows]
+    early = min(3, len(curve)) - 1
+    if curve[0] > curve[-1]:
+        section.text(words("convergence", percent=100 * (curve[0] - curve[early]) / (curve[0] - curve[-1]), epoch=early + 1,
+                           epochs=len(curve)))
+    real, samples = numbers["real"], numbers["samples"]
+    section.text(words("blur", reconstructions=percent_of(numbers["reconstruction_sharpness"], real["sharpness"]),
+                       samples=percent_of(samples["sharpness"], real["sharpness"])))
+    if real["diversity"] is not None:
+        section.text(words("sameness", samples=samples["diversity"], reconstructions=numbers["reconstruction_diversity"],
+                           real=real["diversity"]))
+    if numbers["gender_silhouette"] is not None:
+        section.text(words("attributes_apart", silhouette=numbers["gender_silhouette"]))
+    if probed := {name: row for name, row in numbers["probes"].items() if row}:
+        best, worst = (choose(probed, key=lambda name: probed[name]["auc"]) for choose in (max, min))
+        mean = lambda key: statistics.mean(row[key] for row in probed.values())
+        section.text(words("probed", best=best.replace("_", " "), best_auc=probed[best]["auc"], worst=worst.replace("_", " "),
+                           worst_auc=probed[worst]["auc"], count=len(probed), accuracy=100 * mean("accuracy"),
+                           majority=100 * mean("majority")))
+
+
+def add_latent_figures(section, vae, faces, directions):
+    """Ways through the latent, for the first of the test `faces` (Faces); `directions` of attributes as measured."""
+    first = faces.images[:10]
+    latents, fractions = encode(vae, first)[0], torch.linspace(0, 1, 7)
+    pairs = range(0, len(first) - 1, 2)
     if pairs:
-        path = section.figure("interpolation", "From one test face to the next, the first ten in order: outside the faces "
-                              "themselves, between them their reconstructions and five steps on the arc from one latent mean "
-                              "to the other. (Along a straight line the middle would be nearer to the mean face.)")
-        draw_rows(path, [torch.cat([originals[i:i + 1], decode(vae, interpolate(latents[i], latents[i + 1], shares)),
-                                    originals[i + 1:i + 2]]) for i in pairs], [f"{i + 1} to {i + 2}" for i in pairs],
-                  ["face", *(f"{share:.2f}" for share in shares.tolist()), "face"])
+        path = section.figure("interpolation", words("interpolation"))
+        draw_rows(path, [torch.cat([first[i:i + 1] / 255, decode(vae, interpolate(latents[i], latents[i + 1], fractions)),
+                                    first[i + 1:i + 2] / 255]) for i in pairs], [f"{i + 1} to {i + 2}" for i in pairs],
+                  ["face", *(f"{fraction:.2f}" for fraction in fractions.tolist()), "face"])
     else:
-        section.text("No interpolation: there is one test face, and it needs two.")
+        section.text(words("no_interpolation"))
 
     strengths = torch.tensor(STRENGTHS)[:, None]
     rows, names = [], []
-    for name in EDITS:
-        column = ATTRIBUTES.index(name)
-        lacking = (attributes[:, column] == 0).nonzero().flatten()[:2]
-        if len(lacking) == 2 and len(train_attributes[:, column].unique()) == 2:
-            step = strengths * direction(train_latents, train_attributes[:, column])
-            rows.append(torch.cat([torch.cat([originals[i:i + 1], decode(vae, latents[i] + step)]) for i in lacking.tolist()]))
+    for name, direction in directions.items():
+        lacking_it = faces.images[faces.attributes[:, ATTRIBUTES.index(name)] == 0][:2]
+        if direction is not None and len(lacking_it) == 2:
+            step = strengths * torch.tensor(direction)
+            rows.append(torch.cat([torch.cat([face[None] / 255, decode(vae, latent + step)])
+                                   for face, latent in zip(lacking_it, encode(vae, lacking_it)[0])]))
             names.append(name.replace("_", "\n", 1).replace("_", " "))
     if rows:
-        path = section.figure("attributes", "An attribute added to the first two test faces without it: the face, then decoded "
-                              "from its latent mean plus 0 to 2 times the difference between the mean latents of training "
-                              "faces with and without the attribute. What often comes with an attribute comes with it.")
+        path = section.figure("attributes", words("attributes"))
         draw_rows(path, rows, names, 2 * ["face", *(f"+{strength:g}" for strength in STRENGTHS)])
     else:
-        section.text("No attributes added: that needs two test faces without one, and training faces with and without it.")
+        section.text(words("no_attributes"))
 
 
 def main():
@@ -126,113 +148,55 @@ def main():
     run = runs.pop("p1", None)
     if run is None:
         raise UserError(f"{args.runs / 'p1_vae'} holds no finished run; train one with bash p1_vae/run.sh")
-    section = Section(args.out, "p1_vae", "Problem 1: VAE on faces")
+    section = Section(args.out, "p1_vae", words.title, prefix="p1")
     others = [other for other in runs.values() if other.settings["kl_weight"] != run.settings["kl_weight"]]
     section.runs += [run, *others]
+    numbers = kept_numbers(section, section.runs, lambda: measure_runs(run, others), lacking=lacking())
+    section.results = {name: value for name, value in numbers.items()
+                       if name not in ("faces", "errors", "points", "directions")}
+    section.results |= {
+        "kl_weights": {row["kl_weight"]: {name: row[name] for name in ("test_mse", "test_kl", "swd")}
+                       for row in numbers["kl_weights"]},
+        "ten_mse": [round(error, 4) for error in numbers["errors"]], "train_seconds": run.summary["train_seconds"]}
     vae = VAE()
     load_weights(run.weights, vae=vae)
-    train, faces = (load_faces(run.settings["data"], split, run.settings["limit"]) for split in ("train", "test"))
-    latents, logvar = encode(vae, faces.images)
-    reconstructions = decode(vae, latents)
-    errors = image_mse(reconstructions, faces.images)
-    originals = faces.images / 255
+    faces = load_faces(run.settings["data"], "test", run.settings["limit"])
+    count, errors = numbers["faces"], numbers["errors"]
 
-    section.heading("1.1 Architecture and settings")
+    section.heading(words("1.1"))
     section.listing(str(vae))
     section.settings(run.config)
 
-    section.heading("1.2 Learning curves")
-    path = section.figure("curves", "Left: squared error, summed over an image's pixels. Middle: KL divergence in nats. Both "
-                                    "are means over the training faces of an epoch. Right: mean squared error a pixel on "
-                                    "the test faces. See how much the first epochs do, and the KL divergence rise "
-                                    "while the latent takes in what the reconstruction needs.")
-    draw_curves(path, {"VAE": run.rows}, [("reconstruction loss", {"reconstruction": "reconstruction"}),
-                                          ("KL divergence", {"kl": "KL"}), ("test MSE", {"test_mse": "test MSE"})])
+    section.heading(words("1.2"))
+    draw_curves(section.figure("curves", words("curves")), {"VAE": run.rows}, [
+        ("reconstruction loss", {"reconstruction": "reconstruction"}), ("KL divergence", {"kl": "KL"}),
+        ("test MSE", {"test_mse": "test MSE"})])
 
-    section.heading("1.3 Ten test images, reconstructed")
-    path = section.figure("reconstructions", "The first ten test images, their reconstructions from the latent mean, and each "
-                                             "one's mean squared error on [0, 1] pixels. Compare hair and background: fine "
-                                             "detail is what the reconstruction leaves out.")
-    draw_reconstructions(path, originals[:10], reconstructions[:10], errors[:10])
-    shown = [f"{e:.4f}" for e in errors[:10]]
+    section.heading(words("1.3"))
+    path = section.figure("reconstructions", words("reconstructions"))
+    draw_reconstructions(path, faces.images[:10] / 255, decode(vae, encode(vae, faces.images[:10])[0]), errors)
+    reported = statistics.mean(REPORTED_MSE)
     section.table(["test image", *range(1, 11), "mean"],
-                  [["MSE", *shown, *[None] * (10 - len(shown)), f"{errors[:10].mean():.4f}"],
-                   ["MSE, report", *REPORT_MSE, f"{np.mean(REPORT_MSE):.4f}"]],
-                  f"Over all {len(errors)} test images the mean MSE is {errors.mean():.4f}. The report's images are others.")
+                  [["MSE", *(f"{e:.4f}" for e in errors), *[None] * (10 - len(errors)), f"{statistics.mean(errors):.4f}"],
+                   ["MSE, report", *REPORTED_MSE, f"{reported:.4f}"]],
+                  words("errors", faces=count["test"], test_mse=numbers["test_mse"]))
 
-    section.heading("1.4 Samples")
-    path = section.figure("samples", "32 faces decoded from N(0, I), seed 0, not chosen. See how smooth and alike they are.")
-    draw_grid(path, sample(vae))
-    real = spread(faces.images)
-    section.results |= {"test_mse": errors.mean().item(), "test_kl": image_kl(latents, logvar).mean().item()}
-    section.results["real"] = measure(real, train.images)
-    section.results["samples"] = measure(to_bytes(sample(vae, len(real))), train.images)
-    if few := too_few(faces.images, train.images):
-        section.text(few)
-    add_trade_off(section, [run, *others], faces.images, train.images)
+    section.heading(words("1.4"))
+    draw_grid(section.figure("samples", words("samples")), sample(vae))
+    if min(count.values()) < 2:
+        section.text(shared("too_few", **count))
+    add_trade_off(section, [run, *others], numbers)
 
-    section.heading("1.5 t-SNE of the latent means")
-    chosen = faces.attributes[:TSNE_FACES]
-    male = chosen[:, ATTRIBUTES.index("Male")]
-    # hair: 0 to 2 in the order of HAIR, 3 where none or several are marked
-    marks = chosen[:, [ATTRIBUTES.index(name) for name in HAIR]]
-    hair = torch.where(marks.sum(dim=1) == 1, marks.int().argmax(dim=1), 3)
-    points = embed(latents[:TSNE_FACES])
-    labels = [f"{GENDER_NAMES[m]}, {HAIR_NAMES[h]} hair" for m, h in zip(male.tolist(), hair.tolist())]
-    if points is None:
-        section.text(f"No map: no two of the test faces ({len(chosen)}) have different latent means.")
-    for name, title, what, panel in () if points is None else (
-            ("gender", "gender", f"Latent means of {len(chosen)} test faces, by gender. An attribute that the latent separates "
-             "would keep to one side of the map.", (male, GENDER_NAMES, DOMAIN_COLOURS, MARKERS)),
-            ("hair", "hair colour", "The same map by hair colour; “other” is no mark of the three, or several.",
-             (hair, HAIR_NAMES, FEW_COLOURS, MARKERS))):
-        path = section.figure(f"tsne_{name}", what, half=True)
-        section.show_images("test", draw_scatter(path, points, title, *panel), faces.images[:TSNE_FACES], labels)
-    train_latents, _ = encode(vae, train.images)
-    add_probes(section, probe(train_latents, train.attributes, latents, faces.attributes))
+    section.heading(words("1.5"))
+    add_maps(section, numbers["points"], faces)
+    add_probes(section, numbers["probes"])
 
-    reconstruction_curve = [float(row["reconstruction"]) for row in run.rows]
-    early = min(3, len(reconstruction_curve)) - 1
-    total_drop = reconstruction_curve[0] - reconstruction_curve[-1]
-    early_share = (reconstruction_curve[0] - reconstruction_curve[early]) / total_drop if total_drop > 0 else None
-    separation = None
-    if len(set(male.tolist())) == 2 and len(male) > 2:
-        separation = float(silhouette_score(latents[:TSNE_FACES].numpy(), male.numpy()))
-    section.results |= {
-        "ten_mse": [round(e, 4) for e in errors[:10].tolist()],
-        "reconstruction_sharpness": sharpness(reconstructions), "reconstruction_diversity": pairwise_diversity(reconstructions),
-        "gender_silhouette": separation, "train_seconds": run.summary["train_seconds"]}
-    results = section.results
-    section.headline(f"{results['test_mse']:.4f}", "VAE: mean squared error a pixel on the test faces",
-                     f"the report's ten images: {np.mean(REPORT_MSE):.4f}")
-    section.heading("1.6 Observations")
-    if early_share is not None:
-        section.text(f"How fast it converges: of the whole fall of the training reconstruction loss after the first epoch, "
-                     f"{100 * early_share:.0f} % is done after epoch {early + 1} of {len(reconstruction_curve)}.")
-    real, samples = results["real"], results["samples"]
-    section.text("Blur: the reconstructions have "
-                 f"{percent_of(results['reconstruction_sharpness'], real['sharpness'])} of the real test faces' sharpness "
-                 f"(variance of the Laplacian), the samples {percent_of(samples['sharpness'], real['sharpness'])}. A squared "
-                 "error is least at the mean of all faces that fit a latent, and a mean of faces is smooth.")
-    if real["diversity"] is not None:
-        section.text(f"Sameness: two samples differ by {samples['diversity']:.3f} gray levels (root mean square, range 0 "
-                     f"to 1) on average, two reconstructions by {results['reconstruction_diversity']:.3f}, two real faces by "
-                     f"{real['diversity']:.3f}.")
-    if separation is not None:
-        section.text(f"Attributes: grouped by gender, the latent means have a silhouette of {separation:.3f} (1: two clear "
-                     "clusters, 0: none). The VAE is never told of attributes; what moves many pixels, such as "
-                     "background and pose, takes most of its latent.")
-    if probed := {name: row for name, row in results["probes"].items() if row}:
-        best, worst = (choose(probed, key=lambda name: probed[name]["auc"]) for choose in (max, min))
-        mean = lambda key: np.mean([row[key] for row in probed.values()])
-        section.text("Attributes that make no clusters may still be in the latent: a linear probe reads "
-                     f"{best.replace('_', ' ')} best (area under the ROC curve {probed[best]['auc']:.2f}) and "
-                     f"{worst.replace('_', ' ')} worst ({probed[worst]['auc']:.2f}); over {len(probed)} attributes it is right "
-                     f"in {100 * mean('accuracy'):.1f} % on average, where the more frequent answer is in "
-                     f"{100 * mean('majority'):.1f} %.")
+    section.headline(f"{numbers['test_mse']:.4f}", words("headline"), words("headline_note", reported=reported))
+    section.heading(words("1.6"))
+    add_observations(section, run.rows, numbers)
 
-    section.heading("1.7 From the latent: interpolation, attributes added")
-    add_latent_figures(section, vae, latents, originals, faces.attributes, train_latents, train.attributes)
+    section.heading(words("1.7"))
+    add_latent_figures(section, vae, faces, numbers["directions"])
     section.write()
 
 

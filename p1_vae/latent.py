@@ -13,7 +13,7 @@ def probe(train, train_attributes, test, test_attributes):
     """How well a linear classifier reads each attribute from latent means (Alain & Bengio 2016).
 
     Logistic regression on standardised latents, fitted on the training faces alone. Args: latents float [N, 256], attributes
-    uint8 [N, 13]. Returns, for each of ATTRIBUTES, a dict of shares of the test faces, 0 to 1: "accuracy", "majority" (the
+    uint8 [N, 13]. Returns, for each of ATTRIBUTES, a dict of numbers from 0 to 1: "accuracy", "majority" (the
     accuracy of always saying what most training faces have) and "auc", the area under the ROC curve, 0.5 for
     chance; None for an attribute that all training or all test faces have, or none.
     """
@@ -30,14 +30,14 @@ def probe(train, train_attributes, test, test_attributes):
     return results
 
 
-def interpolate(first, second, shares):
-    """Latents on the arc from `first` to `second`, each float [256], at `shares` float [K] of the way: float [K, 256].
+def interpolate(first, second, fractions):
+    """Latents on the arc from `first` to `second`, each float [256], at `fractions` float [K] of the way: float [K, 256].
 
     Spherical (White 2016), not along the straight line: its middle would be nearer to the origin than latents of faces are,
     and so nearer to the mean face, which is smooth.
     """
-    line = torch.lerp(first, second, shares[:, None])
-    lengths = torch.lerp(first.norm(), second.norm(), shares)
+    line = torch.lerp(first, second, fractions[:, None])
+    lengths = torch.lerp(first.norm(), second.norm(), fractions)
     return line * (lengths / line.norm(dim=1).clamp_min(1e-8))[:, None]
 
 

@@ -1,18 +1,25 @@
-"""Problem 2's tables and figures, from its runs.   python3 -m p2_dcgan.figures --runs runs/report --out report"""
+"""Problem 2's part of the report.   python3 -m p2_dcgan.figures --runs runs/report --out report
+
+measure.py has the numbers, words.md the words; here they are drawn, in the page's order.
+"""
 import math
 import statistics
 
 from common.cli import UserError, run_command
 from common.data.layout import load_faces
-from common.metrics.faces import COLUMNS, as_row, measure, spread, too_few
+from common.metrics.faces import COLUMNS, MEANINGS, as_row, lacking
+from common.report.numbers import kept_numbers
 from common.report.plots import draw_curves, draw_grid, draw_image_panels
 from common.report.section import Section, percent_of, read_figure_arguments, read_results
+from common.report.words import Words, shared
 from common.runs.plan import NOISES
 from common.runs.read import find_runs
-from common.training.augment import to_bytes
 from common.training.weights import load_weights
-from p2_dcgan.inference import sample, sample_weights
+from p2_dcgan.inference import sample
+from p2_dcgan.measure import measure_runs
 from p2_dcgan.model import Discriminator, Generator
+
+words = Words(__file__)
 
 
 def compare_noises(measured):
@@ -21,117 +28,105 @@ def compare_noises(measured):
     seeds = min(map(len, means.values()))
     show = lambda values: f"{statistics.mean(values):.1f}" + (f" ± {statistics.stdev(values):.1f}" if seeds > 1 else "")
     difference = statistics.mean(means["gaussian"]) - statistics.mean(means["uniform"])
-    text = (f"Uniform against Gaussian noise: the sliced Wasserstein distance to real faces is {show(means['uniform'])} for "
-            f"uniform and {show(means['gaussian'])} for Gaussian noise. The report found uniform noise better; ")
+    text = words("noises", uniform=show(means["uniform"]), gaussian=show(means["gaussian"]))
     if seeds == 1:
-        return text + "one run each cannot tell what the noise does from what another seed does."
+        return f"{text} {words('one_seed')}"
     spread_of_means = math.sqrt(sum(statistics.variance(values) / len(values) for values in means.values()))
-    verdict = ("that does not show here" if abs(difference) < 2 * spread_of_means else
-               "so it is here" if difference > 0 else "here it is worse")
-    return text + (f"{verdict}: over {seeds} seeds each the means differ by {difference:+.1f}, with a standard error of "
-                   f"{spread_of_means:.1f}.")
+    verdict = words("not_better") if abs(difference) < 2 * spread_of_means else words("better" if difference > 0 else "worse")
+    return f"{text} {verdict}: " + words("several_seeds", seeds=seeds, difference=difference, error=spread_of_means)
+
+
+def describe_changes(settings):
+    """Sentences on what the generator was shown as real."""
+    changes = [name.replace("_", " ") for name in ("horizontal_flip", "vertical_flip", "brightness_contrast") if settings[name]]
+    return " ".join([
+        words("imitates"), words("changed", changes=", ".join(changes)) if changes else words("not_changed"),
+        *[words("on_their_heads")] * bool(settings["vertical_flip"]),
+        *[words("odd_colours")] * bool(settings["brightness_contrast"]),
+        *[words("changed_alike")] * (settings["diff_augment"] != "none")])
+
+
+def add_comparison(section, runs, numbers, vae):
+    """The table of both models' metrics, and what it says; `vae`: those of problem 1's samples, None where there are none."""
+    gan, real, few = numbers["uniform"][0], numbers["real"], min(numbers["faces"].values()) < 2
+    rows = [["VAE", *as_row(vae)]] if vae else []
+    for noise, run in runs.items():
+        several = len(run.seeds) > 1
+        rows += [[f"DCGAN, {noise}" + (f", seed {seed.settings['seed']}" if several else ""), *as_row(measured)]
+                 for seed, measured in zip(run.seeds, numbers[noise])]
+    rows.append(["real test faces", *as_row(real)])
+    section.table(["", *COLUMNS], rows, words("table", meanings=MEANINGS))
+    if few:
+        return
+    # a section of an older version may lack some
+    known = vae if vae and None not in map(vae.get, ("sharpness", "diversity", "swd")) else None
+    if known:
+        section.text(words("sharper", sharper="sharper" if gan["sharpness"] > vae["sharpness"] else "less sharp",
+                           factor=gan["sharpness"] / vae["sharpness"],
+                           more="more" if gan["diversity"] > vae["diversity"] else "less", gan=gan["diversity"],
+                           vae=vae["diversity"]))
+    floor = real["swd"]["mean"][0]
+    note = words("distance_note_vae", vae=vae["swd"]["mean"][0], real=floor) if known else words("distance_note", real=floor)
+    section.headline(f"{gan['swd']['mean'][0]:.1f}", words("distance"), note)
+    section.headline(f"{gan['diversity']:.3f}", words("diversity"), words("diversity_note", real=real["diversity"]))
 
 
 def main():
     args = read_figure_arguments("Draw problem 2's part of the report: the DCGAN.")
     found = find_runs(args.runs, "p2", args.like)
-    runs = {noise: found.get(f"p2:{noise}") for noise in NOISES}
-    run = runs["uniform"]
+    runs = {noise: found[f"p2:{noise}"] for noise in NOISES if f"p2:{noise}" in found}
+    run = runs.get("uniform")
     if run is None:
         raise UserError(f"{args.runs / 'p2_dcgan_uniform'} holds no finished run; train one with bash p2_dcgan/run.sh")
-    section = Section(args.out, "p2_dcgan", "Problem 2: DCGAN on faces")
-    section.runs += [seed for noise in runs.values() if noise for seed in noise.seeds]
-    settings, generator = run.settings, Generator()
+    section = Section(args.out, "p2_dcgan", words.title, prefix="p2")
+    section.runs += [seed for noise in runs.values() for seed in noise.seeds]
+    numbers = kept_numbers(section, section.runs, lambda: measure_runs(runs), lacking=lacking())
+    section.results = {name: value for name, value in numbers.items() if name != "faces"}
+    section.results["train_seconds"] = run.summary["train_seconds"]
+    settings, generator, few = run.settings, Generator(), min(numbers["faces"].values()) < 2
 
-    section.heading("2.1 Architectures and settings")
+    section.heading(words("2.1"))
     section.listing(f"{generator}\n{Discriminator()}")
     section.settings(run.config)
 
-    section.heading("2.2 Samples")
+    section.heading(words("2.2"))
     grids = {}
-    for noise in (noise for noise in NOISES if runs[noise]):
+    for noise in runs:
         meta = load_weights(runs[noise].weights, generator=generator)
-        caption = f"32 faces from {noise} noise, seed 0, not chosen. Look for faces that repeat and for checkerboards."
-        grids[noise] = section.figure(f"samples_{noise}", caption, half=True)
+        grids[noise] = section.figure(f"samples_{noise}", words("samples", noise=noise), half=True)
         draw_grid(grids[noise], sample(generator, meta["noise"]))
 
-    section.heading("2.3 Observations")
-    path = section.figure("curves", "Left: both players' losses, means over an epoch. Right: what the discriminator says of "
-                                    "real and of generated faces (1: surely real). A row for each noise; the scales are the "
-                                    "same down a column. Scores that part are a discriminator that wins.")
-    draw_curves(path, {noise: runs[noise].rows for noise in grids}, [
+    section.heading(words("2.3"))
+    draw_curves(section.figure("curves", words("curves")), {noise: runs[noise].rows for noise in runs}, [
         ("loss", {"discriminator_loss": "discriminator", "generator_loss": "generator"}),
         ("discriminator's mean score", {"real_score": "real faces", "fake_score": "generated faces"})])
     saved = sorted((run.folder / "samples").glob("epoch_*.png"))
     stages = sorted({0, len(saved) // 2, len(saved) - 1})
-    path = section.figure("progress", "The same 32 uniform noises through training: each place shows a face taking shape.")
-    draw_image_panels(path, [(f"epoch {int(saved[k].stem[6:])}", saved[k]) for k in stages])
-
-    half = run.rows[len(run.rows) // 2]
-    section.text(f"The losses say little: from the middle of training (epoch {half['epoch']}) to its end the generator's loss "
-                 f"goes from {float(half['generator_loss']):.2f} to {float(run.rows[-1]['generator_loss']):.2f}, because the "
-                 "discriminator that measures it changes as well; whether the faces got better is seen in the saved samples, "
-                 "and in their distance to real faces (2.4).")
-    section.text("While the discriminator learns, the generated faces are detached: without it, its loss would send gradients "
-                 "through them into the generator, and make the generator's faces easier to tell from real ones.")
-    train, test = (load_faces(settings["data"], split, settings["limit"]).images for split in ("train", "test"))
-    real = spread(test)
-    measured = {noise: [measure(to_bytes(sample_weights(seed.weights, len(real))), train) for seed in runs[noise].seeds]
-                for noise in grids}
-    gan, floor = measured["uniform"][0], measure(real, train)
-    section.results = {"real": floor, **measured, "train_seconds": run.summary["train_seconds"]}
-    few = too_few(test, train)
+    draw_image_panels(section.figure("progress", words("progress")),
+                      [(f"epoch {int(saved[k].stem.removeprefix('epoch_'))}", saved[k]) for k in stages])
+    half, end = run.rows[len(run.rows) // 2], run.rows[-1]
+    section.text(words("losses", epoch=half["epoch"], middle=float(half["generator_loss"]), end=float(end["generator_loss"])))
+    section.text(words("detach"))
     if few:
-        section.text(few)
+        section.text(shared("too_few", **numbers["faces"]))
     else:
-        section.text("Collapse would show as samples that are alike: two of them differ by "
-                     f"{gan['diversity']:.3f} gray levels (root mean square) on average, "
-                     f"{percent_of(gan['diversity'], floor['diversity'])} of what two real faces do.")
-    if runs["gaussian"] and not few:
-        section.text(compare_noises(measured))
-    changes = [name for name in ("horizontal_flip", "vertical_flip", "brightness_contrast") if settings[name]]
-    section.text("The generator imitates whatever it is shown as real, augmentations included. This run's real faces were "
-                 + (f"changed by: {', '.join(name.replace('_', ' ') for name in changes)}." if changes else "not augmented.")
-                 + (" Faces that stand on their head are therefore among the samples." if settings["vertical_flip"] else "")
-                 + (" So are odd brightness and contrast." if settings["brightness_contrast"] else "")
-                 + (" For the discriminator, real and generated faces were changed alike besides."
-                    if settings["diff_augment"] != "none" else ""))
+        ours, real = numbers["uniform"][0]["diversity"], numbers["real"]["diversity"]
+        section.text(words("collapse", samples=ours, percent=percent_of(ours, real)))
+    if "gaussian" in runs and not few:
+        section.text(compare_noises(numbers))
+    section.text(describe_changes(settings))
 
-    section.heading("2.4 VAE against GAN, in figures and in numbers")
+    section.heading(words("2.4"))
     vae = read_results(args.out, "p1_vae").get("samples")
     vae_grid = args.out / "figures" / "p1_samples.png"
     if vae and vae_grid.is_file():
         real_grid = args.out / "figures" / "p2_real.png"
-        draw_grid(real_grid, test[:32] / 255)
-        path = section.figure("vae_gan", "32 samples of each model, and 32 real test faces. Compare blur and sameness of the "
-                                         "VAE's with contrast, variety and faults of the GAN's.")
-        draw_image_panels(path, [("VAE", vae_grid), ("DCGAN", grids["uniform"]), ("real", real_grid)])
+        draw_grid(real_grid, load_faces(settings["data"], "test", settings["limit"]).images[:32] / 255)
+        draw_image_panels(section.figure("vae_gan", words("vae_gan")),
+                          [("VAE", vae_grid), ("DCGAN", grids["uniform"]), ("real", real_grid)])
     else:
-        section.text("Without the VAE: problem 1 has no part of this report yet. Run bash p1_vae/run.sh, then this again.")
-    rows = [["VAE", *as_row(vae)]] if vae else []
-    for noise, numbers in measured.items():
-        seeds = [seed.settings["seed"] for seed in runs[noise].seeds]
-        rows += [[f"DCGAN, {noise}" + (f", seed {seed}" if len(seeds) > 1 else ""), *as_row(row)]
-                 for seed, row in zip(seeds, numbers)]
-    rows.append(["real test faces", *as_row(floor)])
-    section.table(["", *COLUMNS], rows,
-                  "Sharpness: variance of the Laplacian. Diversity: mean distance of two images (root mean square). SWD: "
-                  "sliced Wasserstein distance × 1000 of 7×7 patches to those of the training faces, at 64, 32 and 16 "
-                  "pixels (from texture to shape) and the mean, with 95 % intervals. FID: Fréchet Inception Distance to "
-                  "the training faces, a dash where torch-fidelity or its weights are missing. Real test faces are the "
-                  "floor of both distances.")
-    if vae and vae["swd"] and not few:
-        section.text(f"Here the GAN's samples are {'sharper' if gan['sharpness'] > vae['sharpness'] else 'less sharp'} than "
-                     f"the VAE's, by the factor {gan['sharpness'] / vae['sharpness']:.1f}, and differ "
-                     f"{'more' if gan['diversity'] > vae['diversity'] else 'less'} from each other "
-                     f"({gan['diversity']:.3f} against {vae['diversity']:.3f}). The VAE averages over what its "
-                     "latent leaves open; a GAN's discriminator would call such an average generated.")
-    if not few:
-        vae_distance = f"VAE: {vae['swd']['mean'][0]:.1f}; " if vae and vae["swd"] else ""
-        section.headline(f"{gan['swd']['mean'][0]:.1f}", "DCGAN: sliced Wasserstein distance of the samples × 1000",
-                         f"{vae_distance}real test faces: {floor['swd']['mean'][0]:.1f}")
-        section.headline(f"{gan['diversity']:.3f}", "DCGAN: mean distance of two samples (root mean square)",
-                         f"real test faces: {floor['diversity']:.3f}")
+        section.text(words("no_vae"))
+    add_comparison(section, runs, numbers, vae)
     section.write()
 
 

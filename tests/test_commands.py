@@ -2,13 +2,19 @@
 import csv
 import importlib
 import io
+import json
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from common import cli
+from common.results import metric_of
 from common.runs import __main__ as runs
+from common.training.run import Run
 from tests.conftest import REPOSITORY, SMALL
 
 MODULES = [f"{problem}.{part}" for problem in SMALL for part in ("train", "inference", "figures")]
@@ -141,6 +147,29 @@ def test_runs_are_listed_and_compared(train, tmp_path, monkeypatch, capsys):
     assert ["seed", "0", "7"] in lines and ["epochs", "1", "2"] in lines
     assert not any(line[:1] == ["lr"] for line in lines), "what is the same is not listed"
     assert any(line[:2] == ["test", "mse"] and line[3] == "–" for line in lines)
+
+
+def test_runs_behind_links_are_listed_once(tmp_path):
+    (tmp_path / "scratch" / "b").mkdir(parents=True)
+    (tmp_path / "scratch" / "b" / "config.json").write_text("{")
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "config.json").write_text("{")
+    (tmp_path / "runs" / "b").symlink_to("../scratch/b")
+    (tmp_path / "runs" / "back").symlink_to("..")
+    (tmp_path / "linked").symlink_to("runs")
+    for folder in ("runs", "linked"):
+        assert [row[0] for row in runs.list_runs(tmp_path / folder)] == ["a", "b"]
+
+
+def test_the_listed_metric_is_the_one_that_a_run_names(tmp_path):
+    run = SimpleNamespace(device=torch.device("cpu"), folder=tmp_path, epoch=1, seconds=1.0, lock=open(os.devnull))  # noqa: SIM115
+    for words, listed in (((), "loss"), (("test_accuracy",), "test_accuracy")):
+        Run.finish(run, *words, loss=0.25, test_accuracy=0.5)
+        summary = json.loads((tmp_path / "summary.json").read_text())
+        assert next(iter(runs._metrics(summary))) == listed and set(runs._metrics(summary)) == {"loss", "test_accuracy"}
+    assert metric_of(summary) == "test_accuracy", "in the csv of results too"
+    with pytest.raises(cli.UserError, match="has no number"):
+        metric_of(summary | {"listed": "gone"})
 
 
 def test_no_runs_is_one_clear_line(tmp_path):

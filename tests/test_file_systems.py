@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import hw_report
 from common import cli, download
 from common.cli import UserError, lock
 from common.data import images
@@ -78,6 +79,40 @@ def test_a_run_is_trained_stopped_and_gone_on_with(poor, train, interrupted, tmp
     train("p1_vae", tmp_path / "run", "--epochs", "2", "--resume")
     assert read_json(tmp_path / "run/summary.json")["epochs"] == 2
     assert load_file(tmp_path / "run/checkpoint_before.pt")["epoch"] == 1
+
+
+@pytest.mark.parametrize("links", [{"runs/x": "../scratch"}, {"runs/x": "../gone/x"}, {"runs": "gone"}], ids=str)
+def test_a_run_folder_may_be_a_link(links, train, tmp_path):
+    """As to a cluster's scratch disk, from which what was there may have been removed."""
+    (tmp_path / "scratch").mkdir()
+    for name, target in links.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(target)
+    train("p1_vae", tmp_path / "runs/x", "--epochs", "1", "--limit", "8")
+    assert read_json(tmp_path / "runs/x/summary.json")["epochs"] == 1
+    assert all((tmp_path / name).is_symlink() for name in links), "the link itself stays"
+    hw_report.set_aside(tmp_path / "runs/x")
+    assert len(list(tmp_path.rglob("set_aside/*_1/summary.json"))) == 1 and not (tmp_path / "runs/x").exists()
+    assert all((tmp_path / name).is_symlink() for name in links)
+
+
+@pytest.mark.parametrize("name", [".lock", "samples", "tensorboard", "weights.pt"])
+def test_nothing_is_written_through_a_link_in_a_run_folder(name, train, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to("../mine/new" if "." in name else "../mine")
+    with pytest.raises(UserError, match=f"run/{name} is a link; a run writes into its own folder only"):
+        train("p1_vae", tmp_path / "run", "--epochs", "1", "--limit", "8")
+    assert not list(mine.iterdir()) and os.listdir(tmp_path / "run") == [name]
+
+
+def test_a_link_that_no_run_writes_to_is_left_alone(train, tmp_path):
+    (tmp_path / "log").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.log").symlink_to("../log")
+    train("p1_vae", tmp_path / "run", "--epochs", "1", "--limit", "8")
+    assert (tmp_path / "log").read_text() == "mine" and (tmp_path / "run/.log").is_symlink()
 
 
 def test_a_cache_that_cannot_be_mapped_is_read(poor, tmp_path, monkeypatch):

@@ -163,7 +163,7 @@ def test_the_page_shows_text_as_text(tmp_path, text):
         """The page's tags and the names of their attributes, where everything that comes from data is `text`."""
         settings = {"preset": text, "seed": 0, "limit": None, "noise": text}
         config = {"settings": settings, "sample_data": False, "hardware": text, "versions": {text: text}, "git_revision": text}
-        section = Section(tmp_path, "p1_vae", text)
+        section = Section(tmp_path, "p1_vae", text, "p1")
         section.runs.append(SimpleNamespace(config=config, settings=settings, summary={"train_images": 1, "train_seconds": 1}))
         section.heading(f"1.1 {text}")
         section.text(text)

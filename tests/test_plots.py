@@ -38,7 +38,7 @@ def draw(folder):
     plots.draw_rate_distortion(folder / "rate.png", [("1", 1.0, 2.0), ("2", 2.0, 1.0)], "1")
     plots.draw_image_panels(folder / "panels.png", [("grid", folder / "grid.png")])
     points = np.random.default_rng(0).normal(size=(20, 2))
-    spots = plots.draw_scatter(folder / "map.png", points, "map", [0, 1] * 10, "ab", plots.DOMAIN_COLOURS, plots.MARKERS)
+    spots = plots.draw_scatter(folder / "map.png", points, "map", [0, 1] * 10, "ab", ("#0072B2", "#D55E00"))
     return {path.name: path.read_bytes() for path in folder.iterdir()}, spots.tolist()
 
 

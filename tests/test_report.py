@@ -13,8 +13,9 @@ import torch
 
 from common.report import plots
 from common.report.latex import to_latex
+from common.report.maps import embed
 from common.report.page import assemble
-from common.report.plots import draw_scatter, embed
+from common.report.plots import draw_scatter
 from common.report.section import Section, about_seeds
 from common.runs.read import find_runs
 from p2_dcgan.figures import compare_noises
@@ -102,7 +103,7 @@ def test_wrong_flags(tmp_path, words, message):
 
 
 def test_text_from_data_is_escaped(tmp_path):
-    section = Section(tmp_path, "p1_vae", "<script>title</script>")
+    section = Section(tmp_path, "p1_vae", "<script>title</script>", "p1")
     section.text("<script>text</script>")
     section.table(["<b>"], [["<i>", None]], "<u>")
     path = section.figure("map", "<s>", half=True)
@@ -132,7 +133,7 @@ def test_the_latex_compiles(small_report, tmp_path):
 
 def test_latex_that_was_edited_is_not_replaced(tmp_path, capsys):
     def write(text):
-        section = Section(tmp_path, "p1_vae", "Faces")
+        section = Section(tmp_path, "p1_vae", "Faces", "p1")
         section.text(text)
         section.write()
         assemble(tmp_path, tex=True)

@@ -13,7 +13,9 @@ import torch
 from matplotlib import colors
 
 import p1_vae.figures
+import p1_vae.measure
 import p2_dcgan.figures
+import p2_dcgan.measure
 import p3_dann.figures
 import p4_adda.figures
 from common import results
@@ -305,18 +307,19 @@ def test_tables_and_figures_of_the_vae(tiny_data, tmp_path, monkeypatch):
         numbers[weight] = (vae.decoder(mu) - faces).square().mean(dim=(1, 2, 3)), kl
         samples[weight] = vae.decoder(torch.randn(6, 256, generator=torch.Generator().manual_seed(0)))
     drawn = Drawn(monkeypatch, p1_vae.figures)
-    monkeypatch.setattr(p1_vae.figures, "measure", measured)
-    monkeypatch.setattr(p1_vae.figures, "sliced_wasserstein", lambda *images: measured(*images)["swd"])
-    monkeypatch.setattr(p1_vae.figures, "embed", lambda latents: np.zeros((len(latents), 2)))
+    monkeypatch.setattr(p1_vae.figures, "lacking", list)
+    monkeypatch.setattr(p1_vae.measure, "measure", measured)
+    monkeypatch.setattr(p1_vae.measure, "sliced_wasserstein", lambda *images: measured(*images)["swd"])
+    monkeypatch.setattr(p1_vae.measure, "embed", lambda latents: np.zeros((len(latents), 2)))
     probed = {name: {"accuracy": 0.5 + 0.01 * i, "majority": 0.4 - 0.01 * i, "auc": 0.9 - 0.02 * i}
               for i, name in enumerate(ATTRIBUTES)}
     shapes = []
-    monkeypatch.setattr(p1_vae.figures, "probe", lambda *tensors: shapes.extend(len(t) for t in tensors) or probed)
+    monkeypatch.setattr(p1_vae.measure, "probe", lambda *tensors: shapes.extend(len(t) for t in tensors) or probed)
     section, (ten, of_weights, of_probes) = section_of(p1_vae.figures, tmp_path / "runs", tmp_path / "out", monkeypatch)
 
     errors = numbers[0.4][0]
     assert ten["header"] == ["test image", *range(1, 11), "mean"]
-    assert ten["rows"] == [["MSE", *(f"{error:.4f}" for error in errors), f"{errors.mean():.4f}"],
+    assert ten["rows"] == [["MSE", *(f"{error:.4f}" for error in errors), *[None] * 4, f"{errors.mean():.4f}"],
                            ["MSE, report", 0.148, 0.107, 0.096, 0.082, 0.068, 0.081, 0.092, 0.085, 0.077, 0.092, "0.0928"]]
     bytes_of = lambda images: (255 * images).round()
     assert of_weights["header"] == ["KL weight", "test KL, nats", "test MSE", "SWD of samples"]
@@ -347,7 +350,7 @@ def test_tables_and_figures_of_the_vae(tiny_data, tmp_path, monkeypatch):
     assert "89 % is done after epoch 3 of 4" in texts
 
     originals, reconstructions, below = drawn.arguments("p1_reconstructions")
-    assert torch.allclose(originals, faces) and torch.allclose(below, errors, rtol=1e-3)
+    assert torch.allclose(originals, faces) and torch.allclose(torch.tensor(below), errors, rtol=1e-3)
     assert torch.allclose((reconstructions - originals).square().mean(dim=(1, 2, 3)), errors, rtol=1e-3)
     header, *rows = tiny.read_rows(tiny.place(tiny_data, "face", "test").with_suffix(".csv"))
     marks = [{name: value == "1.0" for name, value in zip(header, line)} for line in rows]
@@ -359,6 +362,13 @@ def test_tables_and_figures_of_the_vae(tiny_data, tmp_path, monkeypatch):
     assert [names[number] for number in classes.tolist()] == [label.split(",")[0] for label in labels]
     _, _, classes, names, *_ = drawn.arguments("p1_tsne_hair")
     assert [names[number] for number in classes.tolist()] == hair
+
+    # another word in a caption: all else is as it was, and nothing is measured
+    monkeypatch.setattr(p1_vae.figures, "measure_runs", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setitem(p1_vae.figures.words.texts, "samples", "Faces.")
+    again, _ = section_of(p1_vae.figures, tmp_path / "runs", tmp_path / "out", monkeypatch)
+    different = [(one, other) for one, other in zip(section["blocks"], again["blocks"], strict=True) if one != other]
+    assert [other["caption"] for _, other in different] == ["Faces."] and again["results"] == section["results"]
 
 
 def test_tables_and_figures_of_the_gan(tiny_data, tmp_path, monkeypatch):
@@ -374,14 +384,17 @@ def test_tables_and_figures_of_the_gan(tiny_data, tmp_path, monkeypatch):
         (folder / "samples").mkdir()
         for epoch in (1, 5, 10, 15):
             (folder / "samples" / f"epoch_{epoch:03d}.png").touch()
+        (folder / "weights.pt").write_bytes(bytes([number]))
         brightness[folder / "weights.pt"] = 0.2 * (number + 1)
     (out / "sections").mkdir(parents=True)
     vae = measured(torch.full((6, 3, 2, 2), 17), torch.full((6, 3, 2, 2), 33))
     (out / "sections" / "p1_vae.json").write_text(json.dumps({"results": {"samples": vae}}))
     drawn = Drawn(monkeypatch, p2_dcgan.figures)
     module = p2_dcgan.figures
-    monkeypatch.setattr(module, "measure", measured)
-    monkeypatch.setattr(module, "sample_weights", lambda path, count: torch.full((count, 3, 64, 64), brightness[path]))
+    monkeypatch.setattr(module, "lacking", list)
+    monkeypatch.setattr(p2_dcgan.measure, "measure", measured)
+    monkeypatch.setattr(p2_dcgan.measure, "sample_weights",
+                        lambda path, count: torch.full((count, 3, 64, 64), brightness[path]))
     loaded = []
     monkeypatch.setattr(module, "load_weights", lambda path, **_: loaded.append(path) or {"noise": json.loads(
         (path.parent / "config.json").read_text())["settings"]["noise"]})
@@ -475,11 +488,13 @@ def test_a_point_of_a_map_has_the_colour_of_its_class_and_is_where_the_page_look
 
 
 def test_the_maps_of_a_pair_have_its_test_images_with_their_digit_and_domain(tiny_data, tmp_path, monkeypatch):
-    section = Section(tmp_path, "p4_adda", "")
+    section = Section(tmp_path / "out", "p4_adda", "", "p4")
+    (tmp_path / "weights.pt").write_bytes(b"")
     drawn, embedded = Drawn(monkeypatch, maps), []
     monkeypatch.setattr(maps, "embed", lambda features: embedded.append(features) or np.zeros((len(features), 2)))
 
     class Run:
+        weights = tmp_path / "weights.pt"
         settings = {"source": "svhn", "target": "usps", "data": str(tiny_data), "limit": None, "shade": 2.0}
     # features that tell the domain, the image and that it was prepared
     maps.add_maps(section, Run, lambda images, settings: settings["shade"] * images, {
@@ -491,7 +506,7 @@ def test_the_maps_of_a_pair_have_its_test_images_with_their_digit_and_domain(tin
     digits = [*source_labels.tolist(), *target_labels.tolist()]
     _, title, classes, names, colours, _ = drawn.arguments("p4_svhn-usps_class")
     assert title == "SVHN → USPS: digit" and list(classes) == digits and list(names) == list(range(10)) and len(colours) == 10
-    _, title, domains, names, _, _ = drawn.arguments("p4_svhn-usps_domain")
+    _, title, domains, names, _ = drawn.arguments("p4_svhn-usps_domain")
     assert title == "SVHN → USPS: domain" and list(domains) == [0] * 7 + [1] * 9
     assert names == ("SVHN (source)", "USPS (target)")
     for block in section.blocks:

@@ -1,4 +1,10 @@
-"""Numbers for sets of images: how sharp each is, how much they differ among themselves, how far they are from real ones."""
+"""Numbers for sets of faces: how sharp each is, how much they differ among themselves, how far they are from real ones.
+
+METRICS, at the end, is the table of them: hw_faces.py, problem 1 and problem 2 measure and show what is in it.
+"""
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -8,12 +14,11 @@ from common.metrics.fid import find_inception, frechet_inception_distance
 from common.training.augment import to_float
 
 LEVELS = (64, 32, 16)       # pixels a side, of the Laplacian pyramid
+SWD_PARTS = (*map(str, LEVELS), "mean")
 PATCHES, PATCH_SIZE = 128, 7        # patches of each image on each level, pixels a side
 DIRECTIONS = 128        # onto which they are projected
 REPEATS = 10        # of it all, with other halves of the images, patches and directions
-STUDENT = 2.262     # the 97.5th percentile of Student's t with REPEATS - 1 degrees of freedom
 MOST_IMAGES = 1000      # of a set that is measured
-COLUMNS = ("images", "sharpness", "diversity", *(f"SWD {level}" for level in LEVELS), "SWD mean", "FID")
 
 
 def spread(items):
@@ -22,37 +27,9 @@ def spread(items):
     return items[chosen] if isinstance(items, torch.Tensor) else [items[i] for i in chosen.tolist()]
 
 
-def measure(images, reference):
-    """All metrics of a set of images, held against `reference`, real ones; both uint8 [N, 3, 64, 64].
-
-    Returns a dict of plain values, from which `as_row` makes a row of a table; what cannot be measured, as distances of fewer
-    than 2 images, is None.
-    """
-    distance = sliced_wasserstein(images, reference)
-    weights = distance and find_inception()
-    return {"images": len(images), "sharpness": sharpness(images / 255), "diversity": pairwise_diversity(images / 255),
-            "swd": distance, "fid": weights and frechet_inception_distance(images, reference, weights)}
-
-
-def as_row(measured):
-    """What `measure` returned as texts, one for each of COLUMNS."""
-    swd = map(show_interval, measured["swd"].values()) if measured["swd"] else ["–"] * (len(LEVELS) + 1)
-    show = lambda value, digits: "–" if value is None else f"{value:.{digits}f}"
-    return [str(measured["images"]), show(measured["sharpness"], 4), show(measured["diversity"], 4), *swd,
-            show(measured["fid"], 1)]
-
-
 def show_interval(interval):
-    """A (mean, half the width) of `sliced_wasserstein` as a text."""
-    return "{:.1f} ± {:.1f}".format(*interval)
-
-
-def too_few(images, reference):
-    """A sentence for a section's reader on why it has no distances, if one of the sets of faces is too small; else empty."""
-    if min(len(images), len(reference)) > 1:
-        return ""
-    return ("Distances between faces are left out: they need two test faces and two training faces at least, and there "
-            f"are {len(images)} and {len(reference)}.")
+    """A (mean, half the width) of `sliced_wasserstein` as a text, a dash for None."""
+    return "–" if interval is None else "{:.1f} ± {:.1f}".format(*interval)
 
 
 def sharpness(images):
@@ -98,6 +75,8 @@ def sliced_wasserstein(images, reference, seed=0):
     Returns {"64": (mean, half the width of the 95 % interval), "32": …, "16": …, "mean": … of the three levels}; None if
     either set has fewer than 2 images.
     """
+    from scipy.special import stdtrit  # slow, and the DCGAN's training needs none of it
+
     random = torch.Generator().manual_seed(seed)
     count = min(len(images), len(reference)) // 2
     if not count:
@@ -110,8 +89,8 @@ def sliced_wasserstein(images, reference, seed=0):
                           for ours, theirs in zip(*pyramids)])
     estimates = torch.tensor(estimates)
     columns = torch.cat([estimates, estimates.mean(dim=1, keepdim=True)], dim=1)
-    names = (*map(str, LEVELS), "mean")
-    return dict(zip(names, zip(columns.mean(dim=0).tolist(), (STUDENT * columns.std(dim=0)).tolist())))
+    student = float(stdtrit(REPEATS - 1, 0.975))        # the 97.5th percentile of Student's t
+    return dict(zip(SWD_PARTS, zip(columns.mean(dim=0).tolist(), (student * columns.std(dim=0)).tolist())))
 
 
 def laplacian_pyramid(images):
@@ -120,9 +99,9 @@ def laplacian_pyramid(images):
     pyramid = []
     for _ in LEVELS[1:]:
         smaller = _blur(images)[:, :, ::2, ::2]
-        spread = torch.zeros_like(images)
-        spread[:, :, ::2, ::2] = smaller
-        pyramid.append(images - 4 * _blur(spread))      # 4: three of four pixels were zero
+        sparse = torch.zeros_like(images)
+        sparse[:, :, ::2, ::2] = smaller
+        pyramid.append(images - 4 * _blur(sparse))      # 4: three of four pixels were zero
         images = smaller
     return [*pyramid, images]
 
@@ -149,3 +128,61 @@ def _sliced_distance(ours, theirs, random):
     # NumPy, which sorts float32 ten times as fast as torch
     ours, theirs = (np.sort((directions @ points.T).numpy(), axis=1) for points in (ours, theirs))
     return np.abs(ours - theirs).mean().item()
+
+
+def fid_of(images, reference):
+    """frechet_inception_distance, or None where a set has fewer than 2 images or the package or its weights are not there."""
+    weights = find_inception() if min(len(images), len(reference)) > 1 else None
+    return weights and frechet_inception_distance(images, reference, weights)
+
+
+class Metric(NamedTuple):
+    """A metric of a set of faces.
+
+    `measure` takes the images and the reference, real faces, both uint8 [N, 3, 64, 64], and returns a plain value for json,
+    None where it cannot be measured. `columns`: {title of a column: what makes its text of that value}. `meaning`: a sentence
+    for the caption of a table.
+    """
+    measure: Callable
+    columns: dict
+    meaning: str
+
+
+# a metric that is added here is measured for both problems and for hw_faces.py, and stands in all their tables
+METRICS = {
+    "images": Metric(lambda images, reference: len(images), {"images": str}, ""),
+    "sharpness": Metric(lambda images, reference: sharpness(images / 255), {"sharpness": "{:.4f}".format},
+                        "Sharpness: variance of the Laplacian."),
+    "diversity": Metric(lambda images, reference: pairwise_diversity(images / 255), {"diversity": "{:.4f}".format},
+                        "Diversity: mean distance of two images (root mean square)."),
+    "swd": Metric(sliced_wasserstein,
+                  {f"SWD {part}": lambda swd, part=part: show_interval(swd.get(part)) for part in SWD_PARTS},
+                  "SWD: sliced Wasserstein distance × 1000 of 7×7 patches to those of the training faces, at 64, 32 and 16 "
+                  "pixels (from texture to shape) and the mean, with 95 % intervals."),
+    "fid": Metric(fid_of, {"FID": "{:.1f}".format},
+                  "FID: Fréchet Inception Distance to the training faces, a dash where torch-fidelity or its weights are "
+                  "missing."),
+}
+
+def lacking():
+    """Which of METRICS cannot be measured here for want of a package, or of what it fetches: a list of names."""
+    return [] if find_inception() else ["fid"]
+
+
+COLUMNS = tuple(title for metric in METRICS.values() for title in metric.columns)
+MEANINGS = " ".join(metric.meaning for metric in METRICS.values() if metric.meaning)
+
+
+def measure(images, reference):
+    """All METRICS of a set of images, held against `reference`, real ones; both uint8 [N, 3, 64, 64].
+
+    Returns {name: plain value}, from which `as_row` makes a row of a table; what cannot be measured, as distances of fewer
+    than 2 images, is None.
+    """
+    return {name: metric.measure(images, reference) for name, metric in METRICS.items()}
+
+
+def as_row(measured):
+    """What `measure` returned as texts, one for each of COLUMNS: a dash for what it has not, as one of an older report."""
+    return ["–" if measured.get(name) is None else show(measured[name])
+            for name, metric in METRICS.items() for show in metric.columns.values()]

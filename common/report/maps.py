@@ -1,15 +1,57 @@
-"""The two t-SNE figures of an adapted pair, for DANN and ADDA alike: by digit class and by domain."""
+"""Maps of features by t-SNE: how many points, which colours; the two of an adapted pair, for DANN and ADDA alike."""
+import numpy as np
 import torch
 
 from common.adaptation import NAMES
 from common.data.layout import load_digits
-from common.report.plots import COLOURS, DIGIT_MARKERS, DOMAIN_COLOURS, MARKERS, draw_scatter, embed
+from common.report.numbers import kept_numbers
+from common.report.plots import draw_scatter
+from common.report.words import shared
 from common.training.augment import normalise, to_float
 
-IMAGES = 500        # test images of each domain on a map
+POINTS = 1000       # of a map, at most; digits are half of one domain, half of the other
+DOMAIN_COLOURS = ("#0072B2", "#D55E00")      # of source and target: Okabe & Ito's blue and vermilion
+# Found by search for the largest smallest distance (in OKLab) between any two, as seen with normal and with each kind of
+# colour-blind sight (Machado et al. 2009), of colours that stand out from white. Each point is its digit besides
+DIGIT_COLOURS = ("#82BAFF", "#FE83AA", "#A61E66", "#C6B800", "#F20010", "#3F00A3", "#D73FB0", "#791100", "#2600FF", "#188AF4")
+DIGIT_MARKERS = tuple(f"${digit}$" for digit in range(10))
+
+
+def embed(features, seed=0):
+    """t-SNE (van der Maaten & Hinton 2008) of features [N, D] -> float32 [N, 2]; the same for the same seed.
+
+    None where there is nothing to map: one point, or points that are all at one place, which would crash scikit-learn.
+    """
+    from sklearn.manifold import TSNE  # slow, and a map that was made before needs it no more
+
+    features = np.asarray(features, dtype=np.float32)
+    if not features.var(axis=0).sum() > 0:
+        return None
+    return TSNE(init="pca", perplexity=min(30, (len(features) - 1) / 3), random_state=seed).fit_transform(features)
+
+
+def as_lists(points):
+    """What `embed` returned as lists for json, None for None."""
+    return None if points is None else points.tolist()
+
+
+def choose_digits(settings, role):
+    """Of the test images of a run's "source" or "target", as Digits has them: those that are on its maps, and their labels."""
+    digits = load_digits(settings["data"], settings[role], "test", settings["limit"])
+    count = min(POINTS // 2, settings["limit"] or POINTS, len(digits.labels))
+    # spread over the split: an official order may begin with an easier half
+    chosen = torch.linspace(0, len(digits.labels) - 1, count).long()
+    return digits.images[chosen], digits.labels[chosen].tolist()
 
 
 @torch.no_grad()
+def measure_map(settings, prepare, encoders):
+    """The numbers of a pair's map, as plain values: {"points": where t-SNE puts each image, or None}. Args as of add_maps."""
+    features = [encoders[role](prepare(normalise(to_float(batch)), settings)).float()
+                for role in ("source", "target") for batch in choose_digits(settings, role)[0].split(100)]
+    return {"points": as_lists(embed(torch.cat(features)))}
+
+
 def add_maps(section, run, prepare, encoders):
     """Draw both maps of a run's pair into a report section.
 
@@ -17,31 +59,22 @@ def add_maps(section, run, prepare, encoders):
     see; `encoders`: for "source" and "target", a network from that to features [N, D].
     """
     settings = run.settings
-    names = {role: NAMES[settings[role]] for role in ("source", "target")}
-    features, images, classes, domains = [], [], [], []
-    limit = min(IMAGES, settings["limit"] or IMAGES)
-    for number, role in enumerate(("source", "target")):
-        digits = load_digits(settings["data"], settings[role], "test", settings["limit"])
-        # spread over the split: an official order may begin with an easier half
-        chosen = torch.linspace(0, len(digits.labels) - 1, min(limit, len(digits.labels))).long()
-        for batch in digits.images[chosen].split(100):
-            features.append(encoders[role](prepare(normalise(to_float(batch)), settings)).float())
-        images.append(digits.images[chosen])
-        classes += digits.labels[chosen].tolist()
-        domains += [number] * len(chosen)
-    points, images = embed(torch.cat(features)), torch.cat(images)
+    file = f"{settings['source']}-{settings['target']}"
+    points = kept_numbers(section, [run], lambda: measure_map(settings, prepare, encoders), f"_{file}")["points"]
+    source, target = (NAMES[settings[role]] for role in ("source", "target"))
+    pair = f"{source} → {target}"
+    (source_images, source_digits), (target_images, target_digits) = (choose_digits(settings, r) for r in ("source", "target"))
+    digits, domains = source_digits + target_digits, [0] * len(source_digits) + [1] * len(target_digits)
     if points is None:
-        section.text(f"{names['source']} → {names['target']}: no map, for no two of the test images ({len(domains)}) have "
-                     "different features.")
+        section.text(shared("no_map", pair=pair, images=len(domains)))
         return
-    labels = [f"{names[('source', 'target')[domain]]}, {digit}" for digit, domain in zip(classes, domains)]
-    pair, file = f"{names['source']} → {names['target']}", f"{settings['source']}-{settings['target']}"
-    for kind, title, what, panel in (
-            ("class", "digit", f"{pair}, features of {len(domains)} test images of both domains, each drawn as its digit. "
-             "Adapted features form ten groups; a digit in another's group is likely to be mistaken for it.",
-             (classes, range(10), COLOURS, DIGIT_MARKERS)),
-            ("domain", "domain", f"{pair}, the same map by domain. Where both colours mix, the features do not tell source "
-             "from target; an island of one colour has not been adapted.",
-             (domains, (f"{names['source']} (source)", f"{names['target']} (target)"), DOMAIN_COLOURS, MARKERS))):
-        path = section.figure(f"{file}_{kind}", what, half=True)
-        section.show_images(f"{file}_test", draw_scatter(path, points, f"{pair}: {title}", *panel), images, labels)
+    images = torch.cat([source_images, target_images])
+    labels = [f"{(source, target)[domain]}, {digit}" for digit, domain in zip(digits, domains)]
+
+    path = section.figure(f"{file}_class", shared("map_class", pair=pair, images=len(domains)), half=True)
+    spots = draw_scatter(path, points, f"{pair}: digit", digits, range(10), DIGIT_COLOURS, DIGIT_MARKERS, size=22,
+                         in_legend="o")
+    section.show_images(f"{file}_test", spots, images, labels)
+    path = section.figure(f"{file}_domain", shared("map_domain", pair=pair), half=True)
+    spots = draw_scatter(path, points, f"{pair}: domain", domains, (f"{source} (source)", f"{target} (target)"), DOMAIN_COLOURS)
+    section.show_images(f"{file}_test", spots, images, labels)

@@ -112,9 +112,9 @@ def _glance(sections):
         results = {name: sections[name]["results"] if name in sections else {} for name in ("p3_dann", "p4_adda")}
         for pair in PAIRS:
             key = "-".join(pair)
-            shares = {mode: results["p3_dann"].get(f"{key}_{mode}") for mode in ("source", "dann", "target")}
-            shares["adda"] = results["p4_adda"].get(f"{key}_target_accuracy")
-            charts += _chart(" → ".join(NAMES[domain] for domain in pair), shares,
+            accuracies = {mode: results["p3_dann"].get(f"{key}_{mode}") for mode in ("source", "dann", "target")}
+            accuracies["adda"] = results["p4_adda"].get(f"{key}_target_accuracy")
+            charts += _chart(" → ".join(NAMES[domain] for domain in pair), accuracies,
                              {mode: reported(pair, mode) for mode in BARS})
         charts = (f"<p class=soft>Accuracy on the target's test images in %. Bars: these runs. Ticks: the report. Lower bound: "
                   f"trained on the source alone; upper bound: on the labelled target.</p><div class=charts>{charts}</div>")
@@ -125,11 +125,11 @@ def _glance(sections):
             f"{f'<div class=headlines>{headlines}</div>' if headlines else ''}</section>")
 
 
-def _chart(title, shares, report):
-    """Four bars as svg: `shares` (0 to 1, or None) by mode, with a tick where the `report` (likewise) has its number."""
+def _chart(title, accuracies, references):
+    """Four bars as svg: `accuracies` (0 to 1, or None) by mode, with a tick at that of `references` (likewise)."""
     left, right, top, line = 92, 252, 42, 26
-    place = lambda share: left + (right - left) * share
-    show = lambda share: "–" if share is None else f"{100 * share:.1f}"
+    place = lambda accuracy: left + (right - left) * accuracy
+    show = lambda accuracy: "–" if accuracy is None else f"{100 * accuracy:.1f}"
     bottom = top + line * len(BARS)
     shapes = [f'<text x=0 y=14 class=title>{escape(title)}</text><text x=287 y=32 text-anchor=end class=soft-text>here</text>'
               f'<text x=332 y=32 text-anchor=end class=soft-text>report</text>']
@@ -138,13 +138,13 @@ def _chart(title, shares, report):
         y = top + line * row
         bar = lambda kind, end, y=y: f'<rect class={kind} x={left} y={y + 3} width={end - left:.1f} height=14 rx=2 />'
         shapes += [f"<text x=0 y={y + 14}>{name}</text>", bar("track", right)]
-        if shares[mode] is not None:
-            shapes.append(bar(kind, place(shares[mode])))
-        if report[mode] is not None:
-            shapes.append(f'<rect class=tick x={place(report[mode]) - 1:.1f} y={y} width=2 height=20 />')
-        shapes.append(f'<text x=287 y={y + 14} text-anchor=end>{show(shares[mode])}</text>'
-                      f'<text x=332 y={y + 14} text-anchor=end class=soft-text>{show(report[mode])}</text>')
-        spoken.append(f"{name} {show(shares[mode])}, report {show(report[mode])}")
+        if accuracies[mode] is not None:
+            shapes.append(bar(kind, place(accuracies[mode])))
+        if references[mode] is not None:
+            shapes.append(f'<rect class=tick x={place(references[mode]) - 1:.1f} y={y} width=2 height=20 />')
+        shapes.append(f'<text x=287 y={y + 14} text-anchor=end>{show(accuracies[mode])}</text>'
+                      f'<text x=332 y={y + 14} text-anchor=end class=soft-text>{show(references[mode])}</text>')
+        spoken.append(f"{name} {show(accuracies[mode])}, report {show(references[mode])}")
     for percent in (0, 50, 100):
         x = place(percent / 100)
         shapes.append(f'<line class=grid x1={x} x2={x} y1={bottom} y2={bottom + 4} />'

@@ -5,20 +5,14 @@ is no pyplot here, which would open a display, or take a notebook's.
 """
 import numpy as np
 import torch
-from sklearn.manifold import TSNE
 
 from common.data.grid import make_grid, save_grid
 from common.files import written_whole
 from common.plain_matplotlib import matplotlib
 
-# Ten classes at once. Found by search for the largest smallest distance (in OKLab) between any two, as seen with normal
-# and with each kind of colour-blind sight (Machado et al. 2009), of colours that stand out from white. On maps of digits
-# each point is its digit besides
-COLOURS = ("#82BAFF", "#FE83AA", "#A61E66", "#C6B800", "#F20010", "#3F00A3", "#D73FB0", "#791100", "#2600FF", "#188AF4")
-DOMAIN_COLOURS = ("#0072B2", "#D55E00")      # Okabe & Ito's blue and vermilion
-FEW_COLOURS = ("#222222", "#E69F00", "#8A5A2B", "#56B4E9")
-DIGIT_MARKERS = tuple(f"${digit}$" for digit in range(10))
-MARKERS = ("o", "^", "s", "D")
+CURVES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", ":"))        # of one panel: colours of Okabe & Ito, styles
+TRADE_OFF, CHOSEN = "#0072B2", "#D55E00"        # the line of rate against distortion, the ring of the chosen run
+MARKERS = ("o", "^", "s", "D")          # of the classes of a map
 WIDTH = 6.5         # inches: the text width of a LaTeX article, so that font sizes are those of the print
 HALF = 3.2          # for two figures side by side
 STYLE = {
@@ -73,7 +67,7 @@ def draw_curves(path, runs, panels):
                                  sharey="col" if len(runs) > 1 else False)
         for line, (name, rows) in zip(axes, runs.items()):
             for axis, (title, columns) in zip(line, panels):
-                for colour, style, (column, label) in zip((*DOMAIN_COLOURS, "#009E73"), ("-", "--", ":"), columns.items()):
+                for (colour, style), (column, label) in zip(CURVES, columns.items()):
                     points = [(int(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
                     axis.plot(*zip(*points), style, color=colour, label=label, marker="o" if len(points) < 3 else None)
                 axis.set_title(title if len(runs) == 1 else f"{name}: {title}")
@@ -128,11 +122,11 @@ def draw_rate_distortion(path, points, chosen):
     with _in_style(STYLE):
         figure, ((axis,),) = _subplots(size=(HALF, HALF * 0.85))
         names, rates, distortions = zip(*points)
-        axis.plot(rates, distortions, "-o", color=DOMAIN_COLOURS[0], markersize=4)
+        axis.plot(rates, distortions, "-o", color=TRADE_OFF, markersize=4)
         for name, rate, distortion in points:
             axis.annotate(name, (rate, distortion), xytext=(5, 5), textcoords="offset points", fontsize=8)
             if name == chosen:
-                axis.plot(rate, distortion, "o", markersize=11, fillstyle="none", color=DOMAIN_COLOURS[1], label="chosen")
+                axis.plot(rate, distortion, "o", markersize=11, fillstyle="none", color=CHOSEN, label="chosen")
         axis.set(xlabel="rate: KL divergence, nats an image", ylabel="distortion: test MSE")
         axis.margins(0.15)
         axis.legend()
@@ -152,32 +146,23 @@ def draw_image_panels(path, panels):
         _save(figure, path)
 
 
-def embed(features, seed=0):
-    """t-SNE (van der Maaten & Hinton 2008) of features [N, D] -> float32 [N, 2]; the same for the same seed.
-
-    None where there is nothing to map: one point, or points that are all at one place, which would crash scikit-learn.
-    """
-    features = np.asarray(features, dtype=np.float32)
-    if not features.var(axis=0).sum() > 0:
-        return None
-    return TSNE(init="pca", perplexity=min(30, (len(features) - 1) / 3), random_state=seed).fit_transform(features)
-
-
-def draw_scatter(path, points, title, classes, names, colours, markers):
+def draw_scatter(path, points, title, classes, names, colours, markers=MARKERS, size=10, in_legend=None):
     """A t-SNE map: `points` [N, 2] and the class of each [N]; name, colour and marker of each class.
 
-    Returns where the points are in the picture: float [N, 2], shares of its width from the left and height from the top.
+    `size` of a point in square points; `in_legend`, the marker of all classes in the legend, which by default has each one's
+    own. Returns where the points are in the picture: float [N, 2], fractions of its width from the left and height from the
+    top.
     """
-    digits = markers == DIGIT_MARKERS
+    points = np.asarray(points)
     with _in_style(PICTURE):
         figure, ((axis,),) = _subplots(size=(HALF, HALF + 0.35))
         # in a mixed order, so that no class hides the others
         for part in np.array_split(np.random.default_rng(0).permutation(len(points)), 10):
             for number, (colour, marker) in enumerate(zip(colours, markers)):
                 chosen = part[np.asarray(classes)[part] == number]
-                axis.scatter(*points[chosen].T, s=22 if digits else 10, linewidths=0, color=colour, marker=marker, alpha=0.9)
+                axis.scatter(*points[chosen].T, s=size, linewidths=0, color=colour, marker=marker, alpha=0.9)
         for name, colour, marker in zip(names, colours, markers):
-            axis.scatter([], [], s=22, linewidths=0, color=colour, label=name, marker="o" if digits else marker)
+            axis.scatter([], [], s=22, linewidths=0, color=colour, label=name, marker=in_legend or marker)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(names), handletextpad=0.0, columnspacing=0.3,
                     handlelength=1.2, borderpad=0)
         axis.set(title=title, xticks=[], yticks=[])

@@ -6,7 +6,8 @@ from PIL import Image
 from common.adaptation import NAMES
 from common.cli import YES_NO, CommandParser, UserError, say, some_of
 from common.data.grid import make_grid
-from common.files import read_json, visible, write_json, written_whole
+from common.files import make_folder, read_json, visible, write_json, written_whole
+from common.report.words import shared
 from common.training.augment import resize
 
 SPRITE_SIZE = 32        # pixels a side, at most, of the images behind the points of a map
@@ -14,15 +15,18 @@ SPRITE_COLUMNS = 32
 
 
 class Section:
-    """One problem's part of the report: blocks in reading order, figures in OUT/figures, numbers in `results`."""
+    """One problem's part of the report: blocks in reading order, figures in OUT/figures, numbers in `results`.
 
-    def __init__(self, out, name, title):
-        self.out, self.name, self.title = Path(out), name, title
+    `name` is its package; the names of its figures begin with `prefix`.
+    """
+
+    def __init__(self, out, name, title, prefix):
+        self.out, self.name, self.title, self.prefix = Path(out), name, title, prefix
         self.blocks, self.headlines, self.results, self.runs = [], [], {}, []
         check_out(self.out)
         try:
             for folder in ("figures", "sections"):
-                (self.out / folder).mkdir(parents=True, exist_ok=True)
+                make_folder(self.out / folder)
         except OSError as error:
             raise UserError(f"cannot make the folder {self.out}: {error.strerror}; choose another --out") from None
 
@@ -46,7 +50,7 @@ class Section:
 
     def figure(self, name, caption, half=False):
         """Announce a figure at this place; returns the path of its png. Two `half` ones in a row stand side by side."""
-        path = Path("figures") / f"{self.name.split('_')[0]}_{name}.png"
+        path = Path("figures") / f"{self.prefix}_{name}.png"
         self.blocks.append({"kind": "figure", "path": path.as_posix(), "caption": caption, "half": half})
         return self.out / path
 
@@ -56,7 +60,7 @@ class Section:
         Args: `name` of the sheet of images, `spots` as draw_scatter returns them, `images` uint8 [N, 3, H, H], `labels` a
         text for each.
         """
-        path = Path("figures") / f"{self.name.split('_')[0]}_{name}.jpg"
+        path = Path("figures") / f"{self.prefix}_{name}.jpg"
         images = resize(images.float(), min(images.shape[-1], SPRITE_SIZE)).round().byte()
         with written_whole(self.out / path) as part:
             sheet = make_grid(images, SPRITE_COLUMNS, padding=0).permute(1, 2, 0).numpy()
@@ -93,7 +97,8 @@ class Section:
 def check_out(out):
     """Raise UserError if the folder `out`, which may be missing, holds other things than a report, or the beginnings of one."""
     names = visible(out)
-    if not {"sections", "figures", "left_out.json"}.issuperset(names) and not any((out / "sections").glob("p?_*.json")):
+    beginnings = {"sections", "figures", "numbers", "left_out.json"}
+    if not beginnings.issuperset(names) and not any((out / "sections").glob("p?_*.json")):
         raise UserError(f"{out} holds no report of ours but other files ({some_of(names)}); give another --out")
 
 
@@ -117,9 +122,11 @@ def read_results(out, name):
 def about_seeds(runs):
     """The sentences of an accuracy table's caption on seeds and choice of weights. `runs`: its FinishedRuns (or None)."""
     counts = sorted({len(run.seeds) for run in runs if run})
-    seeds = ("One run each" if counts == [1] else f"Mean ± sample standard deviation over {counts[0]} seeds"
-             if len(counts) == 1 else f"Mean ± sample standard deviation over {counts[0]} to {counts[-1]} seeds")
-    return f"{seeds}, weights of the last epoch. A dash: not run."
+    if counts == [1]:
+        return shared("one_run")
+    if len(counts) == 1:
+        return shared("same_seeds", seeds=counts[0])
+    return shared("other_seeds", fewest=counts[0], most=counts[-1])
 
 
 def missing_digits(runs):
@@ -128,8 +135,8 @@ def missing_digits(runs):
     `runs`: the FinishedRuns (or None) of the table.
     """
     lacking = {run.settings["target"]: run.summary["target_absent_digits"] for run in runs if run}
-    return "".join(f" The {NAMES[domain]} test images here have no {', '.join(map(str, digits))}, which makes its numbers "
-                   "incomparable with the report's." for domain, digits in lacking.items() if digits)
+    return "".join(" " + shared("absent_digits", domain=NAMES[domain], digits=", ".join(map(str, digits)))
+                   for domain, digits in lacking.items() if digits)
 
 
 def percent_of(value, whole):

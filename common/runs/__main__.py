@@ -3,6 +3,7 @@
     python3 -m common.runs runs
     python3 -m common.runs --compare runs/report/p1_vae runs/tuned/p1_vae
 """
+import os
 from pathlib import Path
 
 from common.cli import YES_NO, CommandParser, UserError, format_table, one_line, run_command, say
@@ -15,10 +16,21 @@ COSTS = ("epochs", "train_seconds", "gpu_peak_mib")     # what summary.json hold
 
 def list_runs(folder):
     """A row of texts, as in HEADER, for each run folder below `folder`. Raises UserError if there is none."""
-    paths = sorted(path.parent for path in Path(folder).rglob("config.json"))
+    paths = sorted(_find(folder))
     if not paths:
         raise UserError(f"{folder} holds no run folders; train some with bash hw_report.sh, or name their folder")
     return [_row(path, path.relative_to(folder)) for path in paths]
+
+
+def _find(folder):
+    """The run folders below `folder`, each once; links to folders are followed."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()         # a link that leads back
+        elif "config.json" in files:
+            yield Path(place)
+        seen.add(real)
 
 
 def _row(path, name):
@@ -45,8 +57,10 @@ def _read(path):
 
 
 def _metrics(summary):
-    """The test metrics, the problem's own first one in front."""
-    return {name: value for name, value in summary.items() if isinstance(value, float) and name not in COSTS}
+    """The test metrics, in front the one that the problem has listed, by default its first."""
+    metrics = {name: value for name, value in summary.items() if isinstance(value, float) and name not in COSTS}
+    listed = summary.get("listed")
+    return {listed: metrics[listed]} | metrics if listed in metrics else metrics
 
 
 def compare_runs(first, second):

@@ -38,9 +38,9 @@ class FinishedRun:
         return statistics.mean(run.summary[name] for run in self.seeds)
 
     def percent(self, name):
-        """A share of 1 in summary.json as a text in percent; with several seeds, mean ± sample standard deviation."""
-        shares = [run.summary[name] for run in self.seeds]
-        spread = f" ± {100 * statistics.stdev(shares):.2f}" if len(shares) > 1 else ""
+        """A number from 0 to 1 in summary.json as a text in percent; with several seeds, mean ± sample standard deviation."""
+        values = [run.summary[name] for run in self.seeds]
+        spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
         return percent(self.mean(name)) + spread
 
     @property

@@ -28,7 +28,7 @@ import torch
 
 from common.cli import UserError, duration, lock, progress, say, some_of, warn
 from common.data.layout import digests, is_sample_data
-from common.files import PART, REPOSITORY, read_json, visible, write_json, written_whole
+from common.files import PART, REPOSITORY, make_folder, read_json, visible, write_json, written_whole
 from common.requirements import install
 from common.training.device import hardware_name
 from common.training.distributed import from_first, is_first
@@ -38,6 +38,8 @@ from common.training.weights import load_checked, reason_of, save_file
 WHEN_STOPPED = "the finished epochs are saved; the same command with --resume goes on from there"
 CHECK_EVERY = 50        # steps on a GPU between two looks at the losses, each of which makes the host wait for the device
 CHECKPOINTS = ("checkpoint.pt", "checkpoint_before.pt")
+WRITTEN = {*CHECKPOINTS, "config.json", "metrics.csv", "samples", "tensorboard", ".lock", "weights.pt", "summary.json",
+           "target_train.csv"}
 
 
 class Run:
@@ -77,8 +79,9 @@ class Run:
             return True, None
         summary_writer = _find_tensorboard() if settings["tensorboard"] else None
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if link := next((path for path in self.folder.iterdir() if path.is_symlink()), None):
+            # which may be a link itself, as to a cluster's scratch disk, but has no links that would be written through
+            make_folder(self.folder)
+            if link := next((path for path in self.folder.iterdir() if path.is_symlink() and path.name in WRITTEN), None):
                 raise UserError(f"{link} is a link; a run writes into its own folder only, so choose another --run")
             check_folder(self.folder)
             self.lock = lock(self.folder / ".lock", f"another process trains into {self.folder}; wait for it or stop it, "
@@ -208,10 +211,13 @@ class Run:
         settings = {name: value for name, value in self.settings.items() if name not in (*OF_THIS_CALL, "data")}
         return settings | dict(sample_data=is_sample_data(self.settings["data"]), git_revision=git_revision())
 
-    def finish(self, **metrics):
-        """Write summary.json with the test `metrics`: the run is finished."""
+    def finish(self, listed=None, **metrics):
+        """Write summary.json with the test `metrics`: the run is finished.
+
+        `listed`: the name of the one that lists and tables of runs show, by default the first.
+        """
         memory = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else None
-        write_json(self.folder / "summary.json", metrics | dict(
+        write_json(self.folder / "summary.json", ({"listed": listed} if listed else {}) | metrics | dict(
             epochs=self.epoch, train_seconds=round(self.seconds, 1), gpu_peak_mib=memory and round(memory)))
         self.lock.close()
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, float))
