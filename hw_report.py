@@ -17,7 +17,7 @@ import torch
 from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, run_command, say
 from common.data import datasets_of, digest, digests, has_dataset, is_sample_data
 from common.jobs import Job, python, run_jobs
-from common.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
+from common.plan import COLLAPSE, DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
 from common.report import assemble, check_out
 from common.sample_data import make_sample_data
 from common.training import (
@@ -131,11 +131,13 @@ def plan(args, given):
     for run in selected:
         of_preset = full_settings(TABLES[run.problem], {"preset": args.preset})
         settings = of_preset | run.defining | {"data": str(args.data.resolve()), "problem": PACKAGES[run.problem]}
-        settings |= {name: value for name, value in given.items() if name in settings}
+        settings |= {name: value for name, value in given.items() if name in settings and name not in run.defining}
         weight = run.defining.get("kl_weight")
         if weight is not None and run.selector not in (args.only or ()) and (
                 weight == of_preset["kl_weight"] or args.preset == "sample" and weight != 1):
             continue        # the run p1 has that weight already, or the preset is for seconds
+        if run is COLLAPSE and args.preset != "sample" and run.selector not in (args.only or ()):
+            continue
         if missing := [name for name in datasets_of(settings) if not has_dataset(args.data, name)]:
             what = f"{run.problem} {settings['source']}-{settings['target']}" if "source" in settings else run.problem
             left_out.setdefault(" and no ".join(missing), {})[what] = True
@@ -196,7 +198,7 @@ def training_job(args, given, training, device, environment):
     return Job(training.folder.name, [
         *python(f"{PACKAGES[training.run.problem]}.train"), "--data", str(args.data), "--preset", args.preset,
         "--run", str(training.folder), "--resume", "--seed", str(training.settings["seed"]),
-        *words_of(training.run.defining), *words_of({name: given[name] for name in given if name in training.settings}),
+        *words_of({name: given[name] for name in given if name in training.settings}), *words_of(training.run.defining),
         *words_of({"device": device, "precision": args.precision, "tensorboard": args.tensorboard or None}),
         *["--quiet"] * is_quiet()], environment=environment)
 
