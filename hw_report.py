@@ -20,7 +20,7 @@ from common.files import make_folder, read_json, write_json
 from common.report.page import assemble
 from common.report.section import check_out
 from common.runs.jobs import Job, python, run_jobs
-from common.runs.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
+from common.runs.plan import COLLAPSE, DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
 from common.runs.read import read_metrics
 from common.training.run import check_folder
 from common.training.settings import PRESETS, add_settings, full_settings, neutral_values
@@ -126,11 +126,13 @@ def plan(args, given):
     for run in selected:
         of_preset = full_settings(TABLES[run.problem], {"preset": args.preset})
         settings = of_preset | run.defining | {"data": str(args.data.resolve()), "problem": PACKAGES[run.problem]}
-        settings |= {name: value for name, value in given.items() if name in settings}
+        settings |= {name: value for name, value in given.items() if name in settings and name not in run.defining}
         weight = run.defining.get("kl_weight")
         if weight is not None and run.selector not in (args.only or ()) and (
                 weight == of_preset["kl_weight"] or args.preset == "sample" and weight != 1):
             continue        # the run p1 has that weight already, or the preset is for seconds
+        if run is COLLAPSE and args.preset != "sample" and run.selector not in (args.only or ()):
+            continue
         if missing := [name for name in datasets_of(settings) if not has_dataset(args.data, name)]:
             what = f"{run.problem} {settings['source']}-{settings['target']}" if "source" in settings else run.problem
             left_out.setdefault(" and no ".join(missing), {})[what] = True
@@ -192,7 +194,7 @@ def training_job(args, given, training, device, environment):
     return Job(training.folder.name, [
         *python(f"{PACKAGES[training.run.problem]}.train"), "--data", str(args.data), "--preset", args.preset,
         "--run", str(training.folder), "--resume", "--seed", str(training.settings["seed"]),
-        *words_of(training.run.defining), *words_of({name: given[name] for name in given if name in training.settings}),
+        *words_of({name: given[name] for name in given if name in training.settings}), *words_of(training.run.defining),
         *words_of({"device": device, "precision": args.precision, "tensorboard": args.tensorboard or None}),
         *["--quiet"] * is_quiet()], environment=environment)
 

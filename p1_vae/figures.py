@@ -27,8 +27,7 @@ from common.training.weights import load_weights
 from p1_vae.inference import sample
 from p1_vae.latent import interpolate
 from p1_vae.measure import measure_runs
-from p1_vae.model import VAE
-from p1_vae.train import decode, encode
+from p1_vae.model import VAE, decode, encode
 
 REPORTED_MSE = (0.148, 0.107, 0.096, 0.082, 0.068, 0.081, 0.092, 0.085, 0.077, 0.092)   # of the ten test images printed there
 HAIR = ("Black_Hair", "Blond_Hair", "Brown_Hair")

@@ -9,8 +9,7 @@ from common.report.section import Section, about_seeds, missing_digits, read_fig
 from common.report.words import Words, shared
 from common.runs.read import find_runs
 from common.training.weights import load_weights
-from p3_dann.model import Classifier, Discriminator, FeatureExtractor
-from p3_dann.train import prepare
+from p3_dann.model import Classifier, Discriminator, FeatureExtractor, prepare
 
 words = Words(__file__)
 ROWS = {"source": "trained on source (lower bound)", "dann": "DANN", "target": "trained on target (upper bound)"}

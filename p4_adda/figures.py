@@ -3,26 +3,46 @@
 The runs' summaries have the numbers, words.md the words; here they are drawn, in the page's order.
 """
 from common.adaptation import NAMES, PAIRS, reported
-from common.cli import UserError, percent, run_command
+from common.cli import YES_NO, UserError, percent, run_command
 from common.report.maps import add_maps
+from common.report.plots import draw_curves
 from common.report.section import Section, about_seeds, missing_digits, read_figure_arguments, read_results
 from common.report.words import Words, shared
+from common.runs.plan import COLLAPSE
 from common.runs.read import find_runs
 from common.training.weights import load_weights
-from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2
-from p4_adda.train import prepare
+from p4_adda.model import Discriminator, LeNetClassifier, LeNetEncoder2, prepare
 
 words = Words(__file__)
+
+
+def add_collapse(section, collapsed, run):
+    """What the report's adaptation does: `collapsed`, the run COLLAPSE, beside `run`, which differs in that alone."""
+    section.heading(words("4.5"))
+    both = {"as the report's": collapsed, "here": run}
+    path = section.figure("collapse", words("collapse"))
+    draw_curves(path, {name: one.rows for name, one in both.items()}, [
+        ("loss", {"discriminator_loss": "discriminator"}), ("share told right", {"domain_accuracy": "features"})])
+    section.table(["adaptation", "target encoder's learning rate", "before, %", "after, %", "entropy, nats"], [
+        [name, f"{one.settings['encoder_lr']:g}", one.percent("source_only_accuracy"), one.percent("target_accuracy"),
+         f"{one.mean('target_entropy'):.3f}"] for name, one in both.items()],
+        words("collapse_table", pair=" → ".join(NAMES[run.settings[role]] for role in ("source", "target"))))
+    show = lambda value: YES_NO.get(str(value), f"{value:g}")
+    changed = [name for name in COLLAPSE.defining if collapsed.settings[name] != run.settings[name]]
+    section.text(words("collapse_settings", changes="; ".join(
+        f"{name.replace('_', ' ')} {show(collapsed.settings[name])}, here {show(run.settings[name])}" for name in changed)))
+    section.results["collapse"] = {key: collapsed.mean(key) for key in ("source_only_accuracy", "target_accuracy")}
 
 
 def main():
     args = read_figure_arguments("Draw problem 4's part of the report: ADDA.")
     found = find_runs(args.runs, "p4", args.like)
     runs = {pair: found.get(f"p4:{'-'.join(pair)}") for pair in PAIRS}
-    if not found:
+    if not any(runs.values()):
         raise UserError(f"{args.runs} holds no finished run of problem 4; train some with bash p4_adda/run.sh")
     section = Section(args.out, "p4_adda", words.title, prefix="p4")
-    section.runs += [seed for run in runs.values() if run for seed in run.seeds]
+    collapsed = found.get(COLLAPSE.selector) if runs[PAIRS[0]] else None
+    section.runs += [seed for run in (*runs.values(), collapsed) if run for seed in run.seeds]
     section.results = {f"{'-'.join(pair)}_{key}": run and run.mean(key) for pair, run in runs.items()
                        for key in ("target_accuracy", "source_only_accuracy")}
     some_run = section.runs[0]
@@ -59,6 +79,8 @@ def main():
         last = [row for row in runs[pair].rows if row["domain_accuracy"]][-1]
         section.text(words("of_pair", pair=f"{NAMES[pair[0]]} → {NAMES[pair[1]]}", before=percent(before), after=percent(after),
                            points=100 * (after - before), domain_accuracy=100 * float(last["domain_accuracy"])))
+    if collapsed:
+        add_collapse(section, collapsed, runs[PAIRS[0]])
     section.write()
 
 

@@ -43,7 +43,7 @@ def trained(folder, **settings):
 # ---- what is selected ------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("words, selected", [
-    (["p4"], ["p4:usps-mnistm", "p4:mnistm-svhn", "p4:svhn-usps"]),
+    (["p4"], ["p4:usps-mnistm", "p4:mnistm-svhn", "p4:svhn-usps", "p4:collapse"]),
     (["p4:svhn-usps"], ["p4:svhn-usps"]),
     (["p3:usps-mnistm"], ["p3:usps-mnistm:source", "p3:usps-mnistm:dann", "p3:usps-mnistm:target"]),
     (["p3:usps-mnistm:target", "p1:kl1"], ["p1:kl1", "p3:usps-mnistm:target"]),
@@ -89,7 +89,7 @@ def test_flags_with_space_or_equals_mean_the_same(form, sample_data, tmp_path, m
 
 def test_a_setting_goes_to_the_problems_that_have_it(sample_data, tmp_path, monkeypatch, capsys):
     words = ("--data", sample_data, "--preset", "sample", "--runs", tmp_path, "--dry-run", "--image-size", "12")
-    assert len(call(monkeypatch, capsys, *words, "--only", "p3", "p4")) == 12
+    assert len(call(monkeypatch, capsys, *words, "--only", "p3", "p4")) == 13
     assert "--image-size is for none of the chosen runs" in refusal(monkeypatch, capsys, *words, "--only", "p4")
 
 
