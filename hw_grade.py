@@ -52,12 +52,13 @@ class Grades:
     def add(self, name, task, result, pictures):
         folder = self.out / "submissions" / name
         folder.mkdir(parents=True, exist_ok=True)
-        for what, columns in (("", 8), ("_nearest", 5)):
-            (folder / f"{task}{what}.png").unlink(missing_ok=True)
-            if what in pictures:
-                save_grid(folder / f"{task}{what}.png", pictures[what] / 255, columns)
+        for path in folder.glob(f"{task}*.png"):
+            path.unlink()
+        for what, faces in pictures.items():
+            save_grid(folder / f"{task}{what}.png", faces / 255, 5 if what else 8)
         write_json(folder / f"{task}.json", {"order": repr(self.orders[name]), "result": result})
         self.results[name][task] = result
+        self.say(name)
 
     def value(self, name, column):
         task, _, key = column.rpartition("_")
@@ -72,11 +73,14 @@ class Grades:
         return [one_line(name), f"{self.score(name):g}", *(cells(result, task)[0] for task, result in results.items()),
                 str(len(faults(results)))]
 
-    def say(self, row, results):
-        width = max(map(len, map(one_line, ["submission", *self.results])))
-        say(f"{row[0]:{width}}" + "".join(f"  {text:>{max(6, len(title))}}" for text, title in zip(row[1:], self.header[1:])))
-        for line in faults(results):
-            say(f"    {row[0]}: {line}")
+    def say(self, name=None):
+        """Print the header, or a submission's row and its faults once it is graded."""
+        row, results = (self.row(name), self.results[name]) if name else (self.header, {})
+        if all(results.values()):
+            width = max(map(len, map(one_line, ["submission", *self.results])))
+            say("  ".join([row[0].ljust(width), *(text.rjust(len(title)) for text, title in zip(row[1:], self.header[1:]))]))
+            for line in faults(results):
+                say(f"    {row[0]}: {line}")
 
     def write(self, floor):
         show = lambda value: "" if value is None else f"{round(float(value), 4):g}"
@@ -92,20 +96,16 @@ class Grades:
 def grade_all(exam, grades, jobs):
     """Grade what the grades lack, and write them down, even when stopped."""
     exam.work.mkdir(exist_ok=True)
-    grades.say(grades.header, {})
-    for name in (name for name, results in grades.results.items() if all(results.values())):
-        grades.say(grades.row(name), grades.results[name])
+    for name in (None, *grades.results):
+        grades.say(name)
     pool = ThreadPoolExecutor(jobs)
     try:
         futures = {pool.submit(exam.grade, grades.orders[name], task): (name, task)
                    for name, results in grades.results.items() for task in exam.tasks if not results[task]}
         for future in progress(as_completed(futures), "grading", "script", len(futures)):
-            name, task = futures[future]
-            grades.add(name, task, *future.result())
-            if all(grades.results[name].values()):
-                grades.say(grades.row(name), grades.results[name])
+            grades.add(*futures[future], *future.result())
     finally:
-        exam.stop.set()
+        exam.stop()
         pool.shutdown(cancel_futures=True)
         remove(exam.work)
         grades.write(exam.floor)
