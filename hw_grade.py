@@ -43,7 +43,7 @@ class Grades:
 
     def __init__(self, out, orders, tasks, points):
         self.out, self.orders, self.points, self.results = out, orders, points, {name: dict.fromkeys(tasks) for name in orders}
-        self.header = ["submission", "points", *(f"{task} {next(iter(told(task)))}" for task in tasks), "faults"]
+        self.header = ["submission", "points", *(task.replace("_", " ") for task in tasks), "faults"]
         for name, task in ((name, task) for name in orders for task in tasks):
             with contextlib.suppress(UserError):        # not graded yet, or damaged
                 found = read_json(out / "submissions" / name / f"{task}.json", "order", "result")
@@ -78,7 +78,7 @@ class Grades:
         row, results = (self.row(name), self.results[name]) if name else (self.header, {})
         if all(results.values()):
             width = max(map(len, map(one_line, ["submission", *self.results])))
-            say("  ".join([row[0].ljust(width), *(text.rjust(len(title)) for text, title in zip(row[1:], self.header[1:]))]))
+            say(row[0].ljust(width) + "".join(f"{text:>11}" for text in row[1:]))
             for line in faults(results):
                 say(f"    {row[0]}: {line}")
 
@@ -142,9 +142,9 @@ def main():
         write_json(out / "data.json", exam.digests)
         folders = list(dict.fromkeys(path.resolve() for path in args.submissions))
         count = Counter(folder.name for folder in folders)
-        settings = {"scripts": args.scripts, "prefix": args.prefix, "minutes": args.minutes}
         orders = {folder.name if count[folder.name] == 1 else "_".join(folder.parts[1:]):
-                  {"folder": str(folder), "stamp": exam.stamp(folder)} | settings for folder in folders}
+                  {"folder": str(folder), "stamp": exam.stamp(folder), "scripts": args.scripts, "prefix": args.prefix,
+                   "minutes": args.minutes} for folder in folders}
         grade_all(exam, Grades(out, orders, exam.tasks, points), args.jobs)
         say(f"{args.out / 'grades.csv'}, and a page: {out / 'index.html'}", "green")
 
