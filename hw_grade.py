@@ -43,7 +43,7 @@ class Grades:
 
     def __init__(self, out, orders, tasks, points):
         self.out, self.orders, self.points, self.results = out, orders, points, {name: dict.fromkeys(tasks) for name in orders}
-        self.header = ["submission", "points", *(f"{task} {next(iter(told(task)))}" for task in tasks), "faults"]
+        self.header = ["submission", "points", *(task.replace("_", " ") for task in tasks), "faults"]
         for name, task in ((name, task) for name in orders for task in tasks):
             with contextlib.suppress(UserError):        # not graded yet, or damaged
                 found = read_json(out / "submissions" / name / f"{task}.json", "order", "result")
@@ -52,12 +52,13 @@ class Grades:
     def add(self, name, task, result, pictures):
         folder = self.out / "submissions" / name
         folder.mkdir(parents=True, exist_ok=True)
-        for what, columns in (("", 8), ("_nearest", 5)):
-            (folder / f"{task}{what}.png").unlink(missing_ok=True)
-            if what in pictures:
-                save_grid(folder / f"{task}{what}.png", pictures[what] / 255, columns)
+        for path in folder.glob(f"{task}*.png"):
+            path.unlink()
+        for what, faces in pictures.items():
+            save_grid(folder / f"{task}{what}.png", faces / 255, 5 if what else 8)
         write_json(folder / f"{task}.json", {"order": repr(self.orders[name]), "result": result})
         self.results[name][task] = result
+        self.say(name)
 
     def value(self, name, column):
         task, _, key = column.rpartition("_")
@@ -72,11 +73,14 @@ class Grades:
         return [one_line(name), f"{self.score(name):g}", *(cells(result, task)[0] for task, result in results.items()),
                 str(len(faults(results)))]
 
-    def say(self, row, results):
-        width = max(map(len, map(one_line, ["submission", *self.results])))
-        say(f"{row[0]:{width}}" + "".join(f"  {text:>{max(6, len(title))}}" for text, title in zip(row[1:], self.header[1:])))
-        for line in faults(results):
-            say(f"    {row[0]}: {line}")
+    def say(self, name=None):
+        """Print the header, or a submission's row and its faults once it is graded."""
+        row, results = (self.row(name), self.results[name]) if name else (self.header, {})
+        if all(results.values()):
+            width = max(map(len, map(one_line, ["submission", *self.results])))
+            say(row[0].ljust(width) + "".join(f"{text:>11}" for text in row[1:]))
+            for line in faults(results):
+                say(f"    {row[0]}: {line}")
 
     def write(self, floor):
         show = lambda value: "" if value is None else f"{round(float(value), 4):g}"
@@ -92,20 +96,16 @@ class Grades:
 def grade_all(exam, grades, jobs):
     """Grade what the grades lack, and write them down, even when stopped."""
     exam.work.mkdir(exist_ok=True)
-    grades.say(grades.header, {})
-    for name in (name for name, results in grades.results.items() if all(results.values())):
-        grades.say(grades.row(name), grades.results[name])
+    for name in (None, *grades.results):
+        grades.say(name)
     pool = ThreadPoolExecutor(jobs)
     try:
         futures = {pool.submit(exam.grade, grades.orders[name], task): (name, task)
                    for name, results in grades.results.items() for task in exam.tasks if not results[task]}
         for future in progress(as_completed(futures), "grading", "script", len(futures)):
-            name, task = futures[future]
-            grades.add(name, task, *future.result())
-            if all(grades.results[name].values()):
-                grades.say(grades.row(name), grades.results[name])
+            grades.add(*futures[future], *future.result())
     finally:
-        exam.stop.set()
+        exam.stop()
         pool.shutdown(cancel_futures=True)
         remove(exam.work)
         grades.write(exam.floor)
@@ -144,9 +144,9 @@ def main():
         write_json(out / "data.json", exam.digests)
         folders = list(dict.fromkeys(path.resolve() for path in args.submissions))
         count = Counter(folder.name for folder in folders)
-        settings = {"scripts": args.scripts, "prefix": args.prefix, "minutes": args.minutes}
         orders = {folder.name if count[folder.name] == 1 else "_".join(folder.parts[1:]):
-                  {"folder": str(folder), "stamp": exam.stamp(folder)} | settings for folder in folders}
+                  {"folder": str(folder), "stamp": exam.stamp(folder), "scripts": args.scripts, "prefix": args.prefix,
+                   "minutes": args.minutes} for folder in folders}
         grade_all(exam, Grades(out, orders, exam.tasks, points), args.jobs)
         say(f"{args.out / 'grades.csv'}, and a page: {out / 'index.html'}", "green")
 

@@ -1,4 +1,5 @@
 """A script of a submission, run twice, each time in a fresh copy of it; and what it wrote, held against the truth."""
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -8,7 +9,6 @@ import re
 import shutil
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import torch
@@ -53,13 +53,14 @@ def read_grid(path, count, size):
 
 class Exam:
     """How submissions are run and what they are held against, read into memory before any of their code runs.
-    `tasks`: "p1", "p2", "p3_mnistm" …, as far as there is data; `digests` of the data; `floor`: what real faces measure; once
-    the event `stop` is set, all that runs is ended. Raises UserError for data that cannot be used.
+    `tasks`: "p1", "p2", "p3_mnistm" …, as far as there is data; `digests` of the data; `floor`: what real faces measure;
+    stop() ends all that runs, and so does the end of this process. Raises UserError for data that cannot be used.
     """
 
     def __init__(self, data, out, minutes):
-        self.data, self.work, self.stop = data, out / "work", threading.Event()
-        self.tasks, self.digests, self.digits, self.floor = [], {}, {}, None
+        self.data, self.work, self.tasks, self.digests, self.digits, self.floor = data, out / "work", [], {}, {}, None
+        self.alive, ours = map(os.fdopen, os.pipe(), "rw")      # whatever runs has the one, and ends once nobody has the other
+        self.stop = ours.close
         self.limits = {"seconds": 60 * minutes, "disk": min(MOST_WRITTEN, shutil.disk_usage(out).free // 2),
                        "output": MOST_PRINTED, "processes": MOST_PROCESSES}
         if has_dataset(data, "face"):
@@ -132,12 +133,16 @@ class Exam:
             shutil.copytree(folder, place, symlinks=True, ignore=self.left_out, copy_function=shutil.copy)
             place.chmod(0o755)
             (own / "images").mkdir(parents=True)
-            for name, content in images.items():
+            for name, content in sorted(images.items()):       # their order on the disk tells nothing either
                 (own / "images" / name).write_bytes(content)
             script, there = order["scripts"].replace("{}", problem[1:]), sorted(path.name for path in place.glob("*.sh"))
             if not (place / script).is_file() or not (place / script).resolve().is_relative_to(place):
                 raise UserError(f"there is no {script}" + (f", but {', '.join(there[:5])}; see --scripts" if there else ""))
-            self.mend((place / name for name in {script, *there}), result)
+            for path in (path for path in map(place.joinpath, {script, *there}) if path.is_file() and not path.is_symlink()):
+                path.chmod(0o755)
+                if b"\r\n" in (content := path.read_bytes()):
+                    path.write_bytes(content.replace(b"\r\n", b"\n"))
+                    result["faults"].append(f"{path.name} has Windows line ends (CRLF); it was run without")
             words = [script, *([f"{OWN}/images", target] if target else []), f"{OWN}/{answer.name}"]
             self.run([*(word.replace("{}", str(place)) for word in order["prefix"]), "bash", *words], place, result)
             if not os.path.lexists(answer):
@@ -148,6 +153,8 @@ class Exam:
             if not target:
                 return read_grid(answer, FACES, FACE_SIZE).int()
             said = read_labels(answer)
+            if not answer.read_bytes().lstrip(codecs.BOM_UTF8).startswith(b"image_name,label") or list(said) != sorted(said):
+                result["faults"].append("pred.csv is not the header image_name,label and then rows sorted by name")
             if missing := [name for name in images if name not in said]:
                 raise UserError(f"pred.csv lacks {len(missing):,} of {len(images):,} images, {missing[0]} among them")
             if more := said.keys() - images.keys():
@@ -156,22 +163,15 @@ class Exam:
         finally:
             remove(work)
 
-    def mend(self, scripts, result):
-        """Give scripts their run bits, and the line ends that Windows took."""
-        for path in scripts:
-            if path.is_file() and not path.is_symlink():
-                path.chmod(0o755)
-                if b"\r\n" in (content := path.read_bytes()):
-                    path.write_bytes(content.replace(b"\r\n", b"\n"))
-                    result["faults"].append(f"{path.name} has Windows line ends (CRLF); it was run without")
-
     def run(self, command, place, result):
         """Run a command in the folder `place`, and add to the result. Raises UserError if it broke a limit."""
         path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"     # python3 is this one
         environment = os.environ | {"PATH": path, "TMPDIR": str(place / OWN)}
-        went = run_watched(command, place, environment, self.stop, **self.limits)
+        went = run_watched(command, place, environment, self.alive, **self.limits)
         lines = [one_line(line)[:300] for line in (went["errors"].strip() or went["output"]).splitlines() if line.strip()]
         result |= {key: max(result.get(key, 0), round(went[key], 1)) for key in ("seconds", "mib")} | {"errors": lines[-12:]}
+        if went["broke"] == "stopped":
+            raise KeyboardInterrupt
         if went["left"]:
             result["faults"].append("left processes behind, which were ended")
         if went["broke"]:
@@ -191,11 +191,13 @@ class Exam:
         result["faces"] = len(answer)
         if len(answer) != FACES:
             result["faults"].append(f"the picture holds {len(answer)} faces, not {FACES}")
-        measured, pairs = self.measure(answer.byte()) if len(answer) > 1 else ({}, None)
-        if copies := measured.pop("copies", 0):
-            result["faults"].append(f"{copies} of its faces are copies of real ones (nearer than {COPY})")
+        if len(answer) < 2:
+            return {}
+        measured, pairs = self.measure(answer.byte())
+        if measured["copies"]:
+            result["faults"].append(f"{measured['copies']} of its faces are copies of real ones (nearer than {COPY})")
         result |= measured
-        return {"": answer.byte(), "_nearest": pairs} if measured else {}
+        return {"": answer.byte(), "_nearest": pairs}
 
     def measure(self, faces):
         """What the table says of faces uint8 [N, 3, 64, 64], and the five that are nearest to real ones, these below them."""

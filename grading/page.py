@@ -1,4 +1,5 @@
 """The tables of a graded class, and its page, in the style of the report's; the pictures that it shows lie beside it."""
+import math
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,8 +10,9 @@ from common.report.page import escape, table
 FACES = {"swd": "{:.1f}", "faces": "{}", "same": "{}", "nearest": "{:.3f}", "sharpness": "{:.4f}", "diversity": "{:.3f}",
          "seconds": "{:.0f}", "mib": "{:,.0f}"}
 DIGITS = {"accuracy": "{:.2f}", "same": "{}", "never": "{}", "seconds": "{:.0f}", "mib": "{:,.0f}"}
-LEGEND = ("accuracy: in %. swd: sliced Wasserstein distance to the test faces × 1000. same: whether it answers alike when it "
-          "is run again. nearest: least distance of a face to a real one. never: digits that it never says. mib: peak memory.")
+LEGEND = ("p1, p2: swd, the sliced Wasserstein distance to the test faces × 1000, which real faces have, too. p3, p4: accuracy "
+          "on the target in %. Below, same: whether it answers alike when it is run again; nearest: the least distance of a "
+          "face to a real one; never: digits that it never says; mib: peak memory.")
 told = lambda task: FACES if task in ("p1", "p2") else DIGITS
 show_table = lambda header, rows, caption: table({"header": header, "rows": rows, "caption": caption}) if rows else ""
 
@@ -30,6 +32,12 @@ def faults(results):
     return [f"{', '.join(tasks)}: {fault}" for fault, tasks in lines.items()]
 
 
+def figure(path, folder, name):
+    text = f"{path.stem[:2]}: {'five of these, above the real faces nearest to them' if '_' in path.stem else 'its faces'}"
+    return (f"<figure><div class=picture><img loading=lazy alt='{name}, {text}' src='"
+            f"{quote(str(path.relative_to(folder)), errors='surrogateescape')}'></div><figcaption>{text}</figcaption></figure>")
+
+
 def make_page(header, ranking, points, floor, folder):
     """The page as text. `ranking`: (texts under `header`, name, results by task) of each submission; `points`: the table of
     points; `floor`: what real faces measure, or None; `folder`: beside the page, it holds each one's folder of pictures."""
@@ -37,13 +45,11 @@ def make_page(header, ranking, points, floor, folder):
     for place, (row, name, results) in enumerate(ranking):
         parts += [f"<section><h2 id=s{place}>{escape(row[0])}</h2><p>{row[1]} points</p><ul>",
                   *(f"<li>{escape(line)}</li>" for line in faults(results)), "</ul>"]
-        for path in sorted((folder / name).glob("p[12]*.png")):
-            text = f"{path.stem[:2]}: " + ("five faces, below them the nearest real ones" if "_" in path.stem else "its faces")
-            address = quote(str(path.relative_to(folder.parent)), errors="surrogateescape")
-            parts.append(f"<figure><div class=picture><img loading=lazy alt='{text}' src='{address}'></div>"
-                         f"<figcaption>{text}</figcaption></figure>")
+        for task in ("p1", "p2"):
+            pictures = sorted((folder / name).glob(f"{task}*.png"))
+            parts += ["<div class=pair>", *(figure(path, folder.parent, escape(row[0])) for path in pictures), "</div>"]
         for columns in (FACES, DIGITS):
-            rows = [[task, *cells(result, task)] for task, result in results.items() if told(task) is columns]
+            rows = [[task.replace("_", " "), *cells(result, task)] for task, result in results.items() if told(task) is columns]
             rows += [["real faces", *cells(floor, "p1")]] if rows and columns is FACES else []
             parts.append(show_table(["", *columns], rows, ""))
         for task, result in ((task, result) for task, result in results.items() if result):
@@ -52,7 +58,7 @@ def make_page(header, ranking, points, floor, folder):
                       show_table(["truth", *range(10)], confusion, "Rows: the truth. Columns: the answer."),
                       f"<pre>{escape(chr(10).join(result['errors']))}</pre></details>"]
         parts.append("</section>")
-    limits = [["–" if cell in (float("-inf"), float("inf")) else cell for cell in row] for row in points]
+    limits = [[column, *("–" if math.isinf(cell) else f"{cell:g}" for cell in row)] for column, *row in points]
     links = (f"<li><a href=#s{place}>{escape(row[0])}</a></li>" for place, (row, *_) in enumerate(ranking))
     style = Path(common.report.page.__file__).with_name("page.css").read_text(encoding="utf-8")
     return ("<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport content='width=device-width'>"

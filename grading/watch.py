@@ -5,13 +5,15 @@ left their session. Elsewhere the command's process group is ended. Prints what 
 """
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import resource
-import selectors
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 BE_SUBREAPER, TAIL = 36, 4000       # PR_SET_CHILD_SUBREAPER of linux/prctl.h; bytes that are kept of what is printed
@@ -42,31 +44,12 @@ def written(processes):
     return max(total, 1024 * int(found[0]) if found else 0)
 
 
-def reap(statuses):
-    with contextlib.suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            statuses[ended[0]] = ended[1]
-
-
-def end_all(group, statuses):
-    deadline = time.monotonic() + 10        # a process that waits for a broken disk cannot be ended
-    with contextlib.suppress(OSError):
-        os.killpg(group, signal.SIGKILL)
-    while (left := descendants()) and time.monotonic() < deadline:
-        for number in (signal.SIGSTOP, signal.SIGKILL):     # stopped first, so that none forks while others are ended
-            for process in left:
-                with contextlib.suppress(OSError):
-                    os.kill(process, number)
-        time.sleep(0.02)
-        reap(statuses)
-
-
 def watch(command, seconds, disk, output, processes):
-    """Run the command here, for so many seconds, bytes written, bytes printed and processes at most. Returns a dict: "broke",
-    the limit that ended it or "stopped", else None; its exit "code", negative for a signal; how many processes it "left";
-    "seconds"; "mib", the peak memory of its largest process; "output" and "errors", the ends of both."""
-    stopped, statuses, parent, broke = [], {}, os.getppid(), None
-    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+    """Run the command here, for so many seconds, bytes written, bytes printed and processes at most, and while standard input
+    is open. Returns a dict: "broke", the limit that ended it or "stopped", else None; its exit "code", negative for a signal;
+    how many processes it "left"; "seconds"; "mib", the peak memory of its largest process; "output" and "errors", the ends of
+    both."""
+    statuses, broke, left, tails, printed = {}, None, 0, {}, {}
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(BE_SUBREAPER, 1, 0, 0, 0)
     for limit, most in ((resource.RLIMIT_FSIZE, disk), (resource.RLIMIT_CORE, 0)):
@@ -77,65 +60,65 @@ def watch(command, seconds, disk, output, processes):
                                start_new_session=True)
     with contextlib.suppress(OSError), open(f"/proc/{process.pid}/oom_score_adj", "w") as file:
         file.write("1000")      # where memory runs out, it goes first
-    tails, printed, selector = {"output": b"", "errors": b""}, 0, selectors.DefaultSelector()
-    for name, stream in zip(tails, (process.stdout, process.stderr)):
-        os.set_blocking(stream.fileno(), False)
-        selector.register(stream, selectors.EVENT_READ, name)
 
-    def read(wait):
-        nonlocal printed
-        for key, _ in selector.select(wait):
-            if not (piece := os.read(key.fd, 1 << 16)):
-                selector.unregister(key.fileobj)
-            tails[key.data] = (tails[key.data] + piece)[-TAIL:]
-            printed += len(piece)
-        reap(statuses)
+    def read(name, stream):
+        tails[name], printed[name] = b"", 0
+        while piece := stream.read1(1 << 16):
+            tails[name], printed[name] = (tails[name] + piece)[-TAIL:], printed[name] + len(piece)
 
+    def reap():
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                statuses[ended[0]] = ended[1]
+
+    readers = [threading.Thread(target=read, args=pair, daemon=True)
+               for pair in (("output", process.stdout), ("errors", process.stderr))]
+    for reader in readers:
+        reader.start()
     look = start
     while process.pid not in statuses and not broke:
-        read(0.05)
-        now = time.monotonic()
+        stopped, now = select.select([0], [], [], 0.05)[0], time.monotonic()
+        reap()
         if now > look:
             living = descendants()
-            broke = "processes" if len(living) > processes else "disk" if written(living) - printed - before > disk else None
+            broke = ("processes" if len(living) > processes else
+                     "disk" if written(living) - sum(printed.values()) - before > disk else None)
             look = 1 + 11 * time.monotonic() - 10 * now     # a tenth of the time goes into looking, at most
-        broke = ("stopped" if stopped or os.getppid() != parent else "seconds" if now - start > seconds
-                 else "output" if printed > output else broke)
+        broke = ("stopped" if stopped else "seconds" if now - start > seconds else
+                 "output" if sum(printed.values()) > output else broke)
     took = time.monotonic() - start
     if broke:
         with contextlib.suppress(OSError):      # the client of a container passes this on, but not the signal that kills it
             os.killpg(process.pid, signal.SIGTERM)
     patience = time.monotonic() + (2 if broke else 1)       # what is about to end by itself is no fault
-    while (left := descendants()) and time.monotonic() < patience:
-        read(0.05)
-    end_all(process.pid, statuses)
-    for _ in range(100):        # the rest in the pipes
-        read(0)
+    while (living := descendants()) and time.monotonic() < patience + 10:      # what waits for a broken disk cannot be ended
+        if time.monotonic() > patience:
+            left = left or len(living)
+            for kind, one in itertools.product((signal.SIGSTOP, signal.SIGKILL), living):       # stopped first: none forks now
+                with contextlib.suppress(OSError):
+                    os.kill(one, kind)
+        time.sleep(0.02)
+        reap()
+    with contextlib.suppress(OSError):      # where there is no /proc
+        os.killpg(process.pid, signal.SIGKILL)
+    for reader in readers:
+        reader.join(1)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     code = os.waitstatus_to_exitcode(statuses[process.pid]) if process.pid in statuses else None
-    return {"broke": broke, "code": code, "left": 0 if broke else len(left), "seconds": took, "mib": memory,
+    return {"broke": broke, "code": code, "left": 0 if broke else left, "seconds": took, "mib": memory,
             **{name: tail.decode("utf-8", "replace") for name, tail in tails.items()}}
 
 
-def run_watched(command, folder, environment, stop, **limits):
-    """Call `watch` in a process of its own, in `folder`. Returns what it does. Raises OSError if somebody ended it, and
-    KeyboardInterrupt once the threading.Event `stop` is set; the command has ended then."""
-    process = subprocess.Popen([sys.executable, "-I", __file__, json.dumps({"command": command, **limits})], cwd=folder,
-                               env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, errors="replace")
-    told = None
-    while told is None:
-        try:
-            told, errors = process.communicate(timeout=0.2)
-        except subprocess.TimeoutExpired:
-            if stop.is_set():
-                process.terminate()
-    if stop.is_set():
-        raise KeyboardInterrupt
+def run_watched(command, folder, environment, alive, **limits):
+    """Call `watch` in a process of its own, in `folder`, whose standard input is the file `alive`. Returns what it does. Raises
+    OSError if somebody ended it."""
+    process = subprocess.run([sys.executable, "-I", __file__, json.dumps({"command": command, **limits})], cwd=folder,
+                             env=environment, stdin=alive, capture_output=True, text=True, errors="replace",
+                             start_new_session=True)
     try:
-        return json.loads(told)
+        return json.loads(process.stdout)
     except ValueError:
-        raise OSError(f"the watch over it has ended: {errors[-200:] or process.returncode}") from None
+        raise OSError(f"the watch over it has ended: {process.stderr[-200:] or process.returncode}") from None
 
 
 def remove(folder):

@@ -147,8 +147,9 @@ CLASS = {
     "one more": ('answer "$1" "$3"; echo 99999.png,1 >> "$3"', 100, "pred.csv has 1 rows too many, 99999.png among them"),
     "twice": ('answer "$1" "$3"; sed -n 2p "$3" >> "$3"', None, "is listed twice"),
     "label 12": ('answer "$1" "$3"; sed -i "2s/,.*/,12/" "$3"', None, "pred.csv, line 2: the label of"),
-    "no header": ('label "$1" > "$3"', 100, None),
-    "another header": ('answer "$1" "$3"; sed -i "1s/.*/name,digit/" "$3"', None, "pred.csv"),
+    "no header": ('label "$1" > "$3"', 100, "is not the header image_name,label and then rows sorted by name"),
+    "not sorted": ('answer "$1" "$3"; sed -i "2h;2d;\\$G" "$3"', 100, "and then rows sorted by name"),
+    "other columns": ('answer "$1" "$3"; sed -i "1s/.*/image,digit/" "$3"', None, "the header lacks image_name, label"),
     "bytes": ('head -c 9000 /dev/urandom > "$3"', None, "pred.csv"),
     "chance": ('for i in "$1"/*; do echo "${i##*/},$((RANDOM % 10))"; done | sed 1iimage_name,label > "$3"', "any",
                "its answer is another when it is run again"),
@@ -296,8 +297,9 @@ def test_stopped_it_keeps_what_is_done_and_leaves_nothing_running(data, tmp_path
 def test_a_killed_grading_ends_its_scripts(tmp_path):
     limits = {"seconds": 600, "disk": 1 << 30, "output": 1 << 30, "processes": 100}
     command = ["bash", "-c", "setsid sleep 92002 & touch started; sleep 92002"]
-    grading = subprocess.Popen([sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", sys.executable,
-                                "-I", watch.__file__, json.dumps({"command": command, **limits})], cwd=tmp_path)
+    start = "import os, subprocess, sys; subprocess.run(sys.argv[1:], stdin=os.pipe()[0])"
+    grading = subprocess.Popen([sys.executable, "-c", start, sys.executable, "-I", watch.__file__,
+                                json.dumps({"command": command, **limits})], cwd=tmp_path)
     for condition in (lambda: (tmp_path / "started").exists(), lambda: not running("sleep\x0092002")):
         patience = time.monotonic() + 60
         while not condition():
@@ -451,7 +453,15 @@ def test_what_is_no_picture_and_the_points_of_faces(drawn):
 
 # ---- this repository -------------------------------------------------------------------------------------------------
 
-def test_this_repository_as_a_submission(tmp_path):
+def test_this_repository_as_a_submission(tmp_path, monkeypatch):
+    attempt, answers = exam.Exam.attempt, {}
+
+    def once(self, order, task, result):
+        """Each script takes seconds; that they all answer alike again is shown in test_graders.py."""
+        if task not in answers or task == "p4_mnistm":
+            answers[task] = attempt(self, order, task, result)
+        return answers[task]
+    monkeypatch.setattr(exam.Exam, "attempt", once)
     data = add_faces(make_data(tmp_path / "hw3_data"))
     for part in ("common", "p1_vae", "p2_dcgan", "p3_dann", "p4_adda"):
         shutil.copytree(REPOSITORY / part, tmp_path / "this" / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -459,5 +469,5 @@ def test_this_repository_as_a_submission(tmp_path):
         shutil.copy(REPOSITORY / f"hw_p{problem}.sh", tmp_path / "this")
     row = grade(tmp_path / "this", "--data", data, "--out", tmp_path / "grades", "--jobs", "2")["this"]
     assert row["faults"] == ""
-    assert row["p1_faces"] == row["p2_faces"] == "32" and row["p1_same"] == row["p2_same"] == row["p4_mnistm_same"] == "1"
+    assert row["p1_faces"] == row["p2_faces"] == "32" and row["p4_mnistm_same"] == "1"
     assert 0 <= float(row["p3_mnistm_accuracy"]) <= 100 and float(row["p3_mnistm_mib"]) > 100 and float(row["points"]) >= 40
