@@ -13,8 +13,8 @@ from PIL import Image, ImageFilter
 from torchvision.transforms.functional import to_tensor
 from torchvision.utils import save_image
 
-from common.sample_data import _draw_attributes, _portrait
-from common.table import read_labels
+from common.data.csv_files import read_labels
+from common.data.drawn_faces import draw_attributes, portrait
 
 DRAW = 'cp "faces of $0.png" "$1"\n'
 # csv and images by their checksums: graders give them other names
@@ -36,7 +36,7 @@ def draw(kind, rng, data):
     if kind == "copied":
         faces = [Image.open(path) for path in sorted((data / "face/train").iterdir())[:32]]
     else:
-        faces = [Image.fromarray(_portrait(rng, _draw_attributes(rng))) for _ in range(30 if kind == "few" else 32)]
+        faces = [Image.fromarray(portrait(rng, draw_attributes(rng))) for _ in range(30 if kind == "few" else 32)]
     return torch.stack([to_tensor(face.filter(ImageFilter.GaussianBlur(2.5 * (kind == "blurred")))) for face in faces])
 
 
