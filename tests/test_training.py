@@ -26,7 +26,8 @@ def rows(folder):
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_run_folder_determinism_and_exact_resume(problem, train, interrupted, tmp_path):
-    whole = train(problem, tmp_path / "whole", *SMALL[problem])
+    few = ("--limit", 24)       # three steps an epoch, of which a run is stopped in the last
+    whole = train(problem, tmp_path / "whole", *SMALL[problem], *few)
 
     config, summary = (json.loads((whole / name).read_text()) for name in ("config.json", "summary.json"))
     assert config["settings"]["seed"] == 0 and config["versions"]["torch"] == torch.__version__
@@ -38,14 +39,14 @@ def test_run_folder_determinism_and_exact_resume(problem, train, interrupted, tm
 
     resume_untouched = interrupted(epochs=1)
     with pytest.raises(KeyboardInterrupt):
-        train(problem, tmp_path / "stopped", *SMALL[problem])
+        train(problem, tmp_path / "stopped", *SMALL[problem], *few)
     resume_untouched()
     assert not (tmp_path / "stopped" / "summary.json").exists()
-    stopped = train(problem, tmp_path / "stopped", "--resume")
+    stopped = train(problem, tmp_path / "stopped", "--resume", *few)
     assert_same_weights(whole, stopped)
     assert rows(whole) == rows(stopped)
 
-    other = train(problem, tmp_path / "other", *SMALL[problem], "--seed", 1)
+    other = train(problem, tmp_path / "other", *SMALL[problem], *few, "--seed", 1)
     with pytest.raises(AssertionError):
         assert_same_weights(whole, other)
 
