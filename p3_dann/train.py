@@ -126,7 +126,7 @@ def supervised_step(extractor, classifier, images, labels, forward):
 
 
 def learn_labels(run, until, extractor, classifier, learn, labelled, change, shuffled):
-    """Let the two learn the `labelled` Digits until that epoch. `change`, ours, is made to the images of each batch."""
+    """Train the two on the `labelled` Digits up to the epoch `until`. `change`, ours, changes the images of each batch."""
     forward = autocast(run.device, run.settings["precision"])
     while run.epoch < until:
         extractor.train()
@@ -142,7 +142,7 @@ def learn_labels(run, until, extractor, classifier, learn, labelled, change, shu
 
 
 def adapt(run, first, networks, learn, source, target_images, pseudo_labels, shuffled):
-    """DANN, from the epoch `first` on: learn the `source` Digits, by features that are alike for them and `target_images`."""
+    """DANN, from the epoch `first` to the last: learn the `source` Digits by features that are alike for `target_images`."""
     settings, forward = run.settings, autocast(run.device, run.settings["precision"])
     while run.epoch < run.epochs:
         networks.extractor.train()

@@ -102,7 +102,9 @@ def with_neutral(settings, neutral, known):
 
     They are left as they are if one of them is not in `known`, the names of today's: what it did may have another name now.
     """
-    return settings if settings.keys() - set(known) else neutral | settings
+    if settings.keys() - set(known):
+        return settings
+    return settings | {name: value for name, value in neutral.items() if name not in settings}
 
 
 def _parser(problem, description, table, flags):
