@@ -8,8 +8,8 @@ from common.report.page import escape, table
 
 # what is told of a script of p1 and p2, and of p3 and p4, and how; the first of each is in the ranking
 FACES = {"swd": "{:.1f}", "faces": "{}", "same": "{}", "nearest": "{:.3f}", "sharpness": "{:.4f}", "diversity": "{:.3f}",
-         "seconds": "{:.0f}", "mib": "{:,.0f}"}
-DIGITS = {"accuracy": "{:.2f}", "same": "{}", "never": "{}", "seconds": "{:.0f}", "mib": "{:,.0f}"}
+         "seconds": "{:.1f}", "mib": "{:,.0f}"}
+DIGITS = {"accuracy": "{:.2f}", "same": "{}", "never": "{}", "seconds": "{:.1f}", "mib": "{:,.0f}"}
 LEGEND = ("p1, p2: swd, the sliced Wasserstein distance to the test faces × 1000, which real faces have, too. p3, p4: accuracy "
           "on the target in %. Below, same: whether it answers alike when it is run again; nearest: the least distance of a "
           "face to a real one; never: digits that it never says; mib: peak memory.")
@@ -20,7 +20,8 @@ show_table = lambda header, rows, caption: table({"header": header, "rows": rows
 def cells(result, task):
     """A result's values as texts, in the order of FACES or DIGITS; dashes for what it lacks."""
     values = (((result or {}).get(key), form) for key, form in told(task).items())
-    return ["–" if value is None else form.format(value) for value, form in values]
+    words = {None: "–", "": "–", True: "yes", False: "no"}
+    return [words[value] if value in (None, "") or isinstance(value, bool) else form.format(value) for value, form in values]
 
 
 def faults(results):
@@ -34,7 +35,7 @@ def faults(results):
 
 def figure(path, folder, name):
     text = f"{path.stem[:2]}: {'five of these, above the real faces nearest to them' if '_' in path.stem else 'its faces'}"
-    return (f"<figure><div class=picture><img loading=lazy alt='{name}, {text}' src='"
+    return (f"<figure><div class=picture><img alt='{name}, {text}' src='"
             f"{quote(str(path.relative_to(folder)), errors='surrogateescape')}'></div><figcaption>{text}</figcaption></figure>")
 
 
@@ -49,14 +50,18 @@ def make_page(header, ranking, points, floor, folder):
             pictures = sorted((folder / name).glob(f"{task}*.png"))
             parts += ["<div class=pair>", *(figure(path, folder.parent, escape(row[0])) for path in pictures), "</div>"]
         for columns in (FACES, DIGITS):
-            rows = [[task.replace("_", " "), *cells(result, task)] for task, result in results.items() if told(task) is columns]
+            rows = [[task.replace("_", "\xa0"), *cells(result, task)]
+                    for task, result in results.items() if told(task) is columns]
             rows += [["real faces", *cells(floor, "p1")]] if rows and columns is FACES else []
             parts.append(show_table(["", *columns], rows, ""))
-        for task, result in ((task, result) for task, result in results.items() if result):
-            confusion = [[digit, *counts] for digit, counts in enumerate(result.get("confusion", ()))]
-            parts += [f"<details><summary>{task.replace('_', ' ')}: details, last lines that it printed</summary>",
-                      show_table(["truth", *range(10)], confusion, "Rows: the truth. Columns: the answer."),
-                      f"<pre>{escape(chr(10).join(result['errors']))}</pre></details>"]
+        for task, result in results.items():
+            confusion = [[digit, *counts] for digit, counts in enumerate((result or {}).get("confusion", ()))]
+            lines = "\n".join((result or {}).get("errors", ()))
+            if confusion or lines:
+                parts += [f"<details><summary>{task.replace('_', ' ')}: {'confusion matrix, ' if confusion else ''}"
+                          "last lines printed</summary>",
+                          show_table(["truth", *range(10)], confusion, "Rows: the truth. Columns: the answer."),
+                          f"<pre>{escape(lines)}</pre></details>" if lines else "</details>"]
         parts.append("</section>")
     limits = [[column, *("–" if math.isinf(cell) else f"{cell:g}" for cell in row)] for column, *row in points]
     links = (f"<li><a href=#s{place}>{escape(row[0])}</a></li>" for place, (row, *_) in enumerate(ranking))

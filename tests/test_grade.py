@@ -181,6 +181,8 @@ def graded(tmp_path_factory):
             (folders[-1] / "lib.sh").write_text("true")
             (folders[-1] / "tool.sh").write_text("#!/usr/bin/env bash\n" + labels(own) + 'answer "$1" "$2"\n')
             (folders[-1] / "tool.sh").chmod(0o644)
+        if name == "crlf":
+            (folders[-1] / "hw_p2.sh").write_bytes(b"true\r\n")
     os.mkfifo(folders[0] / "pipe")      # which nobody writes to
     (root / "another's script/hw_p3.sh").unlink()
     (root / "another's script/hw_p3.sh").symlink_to(root / "good/hw_p3.sh")
@@ -208,6 +210,7 @@ def test_each_submission_gets_what_it_earns(graded, name):
         assert row["p3_mnistm_accuracy"] == ("" if accuracy is None else "100")
     assert fault is None and not faults or fault and any(fault in line for line in faults), faults
     assert row["p3_mnistm_same"] == ("" if accuracy is None else "0" if name == "chance" else "1")
+    assert not any("hw_p2.sh has" in line for line in faults), "which is another's fault"
     assert "there is no hw_p4.sh" in row["faults"], "the others go on, each with its own line"
     assert sum(line.startswith(name + "  ") for line in said) == 1, "one row each"
     for line in faults:
