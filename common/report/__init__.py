@@ -1,5 +1,6 @@
 """The report: sections that the problems write (json and figures), and the page and LaTeX made of them.
 
+    OUT/numbers/*.json         what was measured for a section, kept by numbers.py until runs, data or code change
     OUT/sections/*.json         one file a problem, written by p*/figures.py through Section
     OUT/figures/*.{png,pdf}     its figures; *.jpg: the images behind the points of a map, as one sheet
     OUT/left_out.json           what was left out for want of data, written by hw_report.py
