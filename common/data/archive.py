@@ -1,5 +1,7 @@
 """Reading zip and tar archives that may come from anywhere."""
 import io
+import re
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -19,9 +21,10 @@ PIXEL_LIMIT = 4_000_000         # pixels of one image
 class Archive:
     """The files of a zip or tar archive: `names` in the archive's order, `read`, `text` and `image` for their content.
 
-    Names have slashes, also where Windows wrote backslashes. Nothing is unpacked to disk. Entries that would lie
-    outside its folder (an absolute path, `..`), or are no files (links, devices), are not there. `below` limits the names to
-    those that begin so. The methods may be called from several threads. All raise UserError with the archive's path.
+    Names have slashes, also where Windows wrote backslashes. Nothing is unpacked to disk. An archive is refused all the same
+    if an entry would lie outside its folder (an absolute path, `..`) or is no plain file (a link, a device). `below` limits
+    the names, and that check, to those that begin so. The methods may be called from several threads. All raise UserError
+    with the archive's path.
     """
 
     def __init__(self, path, below=""):
@@ -33,15 +36,18 @@ class Archive:
             if zipfile.is_zipfile(path):
                 self._zip = zipfile.ZipFile(path)
                 for entry in self._zip.infolist():
+                    kind = stat.S_IFMT(entry.external_attr >> 16)       # 0 in archives made on Windows
+                    plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)
                     is_folder = entry.filename.endswith(("/", "\\"))
-                    if not is_folder and self._is_asked_for(entry.filename, entry.file_size):
+                    if self._is_asked_for(entry.filename, plain, entry.file_size) and not is_folder:
                         self._entries[_plain_name(entry.filename)] = entry
             else:
                 # a compressed tar can be read fast only from front to back, so its files are kept in memory
                 room = TAR_LIMIT
                 with tarfile.open(path) as archive:
                     for entry in archive:
-                        if entry.isfile() and self._is_asked_for(entry.name, entry.size):
+                        plain = entry.isfile() or entry.isdir()
+                        if self._is_asked_for(entry.name, plain, entry.size) and entry.isfile():
                             room -= entry.size
                             if room < 0:
                                 raise UserError(f"{path} is refused: it unpacks to more than {TAR_LIMIT:,} bytes, too many "
@@ -100,10 +106,15 @@ class Archive:
         except Exception:       # a damaged file can fail anywhere in the decoder, in any way
             raise UserError(f"{name} in {self.path} is not a readable image") from None
 
-    def _is_asked_for(self, name, size):
-        name = _plain_name(name)
-        if not name.startswith(self._below) or name.startswith("/") or ".." in name.split("/"):
+    def _is_asked_for(self, name, plain, size):
+        if not _plain_name(name).startswith(self._below):
             return False
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
+            raise UserError(f"{self.path} is refused: its entry {name!r} would lie outside its folder; take an archive "
+                            "from a source that you trust")
+        if not plain:
+            raise UserError(f"{self.path} is refused: its entry {name!r} is a link or a device; take an archive of "
+                            "plain files")
         if size > ENTRY_LIMIT:
             raise UserError(f"{self.path} is refused: its entry {name!r} has {size:,} bytes, too many for an image")
         return True
