@@ -11,16 +11,24 @@ from p4_adda.train import make_network
 SHIPPED = Path(__file__).parent / "weights"
 
 
+def load_network(path, device):
+    """The weights at `path` as (network, their meta): images float [N, 3, 28, 28] in [-1, 1] -> logits float32 [N, 10].
+
+    Raises UserError if they are no ADDA's.
+    """
+    encoder, classifier = LeNetEncoder2(), LeNetClassifier()
+    meta = load_weights(path, "target", "standardise", target_encoder=encoder, classifier=classifier)
+    return make_network(encoder, classifier, meta | {"precision": pick_precision(device)}, device), meta
+
+
 def main():
     args = read_grader_arguments("hw_p4.sh", "Label the digit images of a folder with the ADDA adapted to TARGET.")
     pair = f"{SOURCE_OF[args.target]}-{args.target}"
     path = find_weights(args.weights, SHIPPED / f"{pair}.pt", "train with `bash p4_adda/run.sh`, then add "
                                                               f"--weights runs/report/p4_{pair}/weights.pt")
-    encoder, classifier = LeNetEncoder2(), LeNetClassifier()
-    meta = load_weights(path, "target", "standardise", target_encoder=encoder, classifier=classifier)
-    check_target(meta, args.target, path)
     device = pick_device(args.device)
-    network = make_network(encoder, classifier, meta | {"precision": pick_precision(device)}, device)
+    network, meta = load_network(path, device)
+    check_target(meta, args.target, path)
     label_folder(network, args.images, args.output, device)
 
 

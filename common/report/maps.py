@@ -10,14 +10,12 @@ IMAGES = 500        # test images of each domain on a map
 
 
 @torch.no_grad()
-def add_maps(section, run, prepare, encoders):
-    """Draw both maps of a run's pair into a report section.
+def features_of(settings, prepare, encoders):
+    """What the encoders make of some test images of both domains of a run with these settings; arguments as of `add_maps`.
 
-    `prepare`: a function of digits float [N, 3, 28, 28] in [-1, 1] and the run's settings that returns what the encoders
-    see; `encoders`: for "source" and "target", a network from that to features [N, D].
+    Returns (features float [N, D], images uint8 [N, 3, 28, 28], digits, domains), the latter lists of N numbers, the source's
+    domain being 0.
     """
-    settings = run.settings
-    names = {role: NAMES[settings[role]] for role in ("source", "target")}
     features, images, classes, domains = [], [], [], []
     limit = min(IMAGES, settings["limit"] or IMAGES)
     for number, role in enumerate(("source", "target")):
@@ -29,7 +27,19 @@ def add_maps(section, run, prepare, encoders):
         images.append(digits.images[chosen])
         classes += digits.labels[chosen].tolist()
         domains += [number] * len(chosen)
-    points, images = embed(torch.cat(features)), torch.cat(images)
+    return torch.cat(features), torch.cat(images), classes, domains
+
+
+def add_maps(section, run, prepare, encoders):
+    """Draw both maps of a run's pair into a report section.
+
+    `prepare`: a function of digits float [N, 3, 28, 28] in [-1, 1] and the run's settings that returns what the encoders
+    see; `encoders`: for "source" and "target", a network from that to features [N, D].
+    """
+    settings = run.settings
+    names = {role: NAMES[settings[role]] for role in ("source", "target")}
+    features, images, classes, domains = features_of(settings, prepare, encoders)
+    points = embed(features)
     if points is None:
         section.text(f"{names['source']} → {names['target']}: no map, for no two of the test images ({len(domains)}) have "
                      "different features.")
