@@ -53,11 +53,12 @@ def add_trade_off(section, runs, test, train):
     section.results["kl_weights"] = rows
     chosen = runs[0].settings["kl_weight"]
     path = section.figure("rate_distortion", "Rate against distortion over the test faces, a point for each weight of the KL "
-                          "divergence; the ring marks the run that this section shows. More weight: fewer nats an image, more "
-                          "error.", half=True)
+                          "divergence; the ring marks the run that this section shows. The more weight, the fewer nats an "
+                          "image, and the larger the error should be.", half=True)
     draw_rate_distortion(path, [(f"{w:g}", row["test_kl"], row["test_mse"]) for w, row in rows.items()], f"{chosen:g}")
     path = section.figure("weights_samples", "Samples of these runs, decoded from the same eight draws from N(0, I). With "
-                          "little weight, the latents of faces lie where N(0, I) hardly ever draws.", half=True)
+                          "little weight, the latents of faces lie where N(0, I) seldom draws: look for samples "
+                          "that are no faces.", half=True)
     draw_rows(path, list(strips.values()), [f"{weight:g}" for weight in strips], width=HALF)
     show = lambda weight: "–" if rows[weight]["swd"] is None else show_interval(rows[weight]["swd"])
     floor = section.results["real"]["swd"]
@@ -69,9 +70,9 @@ def add_trade_off(section, runs, test, train):
     if len(rows) > 1 and floor:
         sharpest, likeliest = (min(rows, key=key) for key in (
             lambda weight: rows[weight]["test_mse"], lambda weight: rows[weight]["swd"][0]))
-        section.text(f"Of these weights, {sharpest:g} reconstructs best (test MSE {rows[sharpest]['test_mse']:.4f}), and "
-                     f"{likeliest:g} has the samples nearest to real faces (SWD {show(likeliest)}). The chosen {chosen:g} has "
-                     f"{rows[chosen]['test_mse']:.4f} and {show(chosen)}.")
+        section.text(f"Of these weights, {sharpest:g} has the smallest test MSE ({rows[sharpest]['test_mse']:.4f}); the "
+                     f"samples nearest to real faces are those of {likeliest:g} (SWD {show(likeliest)}). This section shows "
+                     f"{chosen:g}, with {rows[chosen]['test_mse']:.4f} and {show(chosen)}.")
 
 
 def add_probes(section, probes):
@@ -83,7 +84,7 @@ def add_probes(section, probes):
                       f"{row['auc']:.3f}"])] for name, row in probes.items()],
                   "How far the latent tells attributes apart: logistic regression on the latent means of the training faces, "
                   "tested on the test faces. Accuracy in %, beside that of always saying what most training faces "
-                  "have; the area under the ROC curve is 0.5 for a latent that knows nothing, and 1 for one that separates. "
+                  "have. The area under the ROC curve (AUC) is 0.5 for a latent that knows nothing, 1 for one that separates. "
                   "A dash: all of the training or of the test faces are alike in it.")
 
 
@@ -144,24 +145,24 @@ def main():
     section.heading("1.2 Learning curves")
     path = section.figure("curves", "Left: squared error, summed over an image's pixels. Middle: KL divergence in nats. Both "
                                     "are means over the training faces of an epoch. Right: mean squared error a pixel on "
-                                    "the test faces. See how much the first epochs do, and the KL divergence rise "
-                                    "while the latent takes in what the reconstruction needs.")
+                                    "the test faces. Look at its end: where it still falls, more epochs would help.")
     draw_curves(path, {"VAE": run.rows}, [("reconstruction loss", {"reconstruction": "reconstruction"}),
                                           ("KL divergence", {"kl": "KL"}), ("test MSE", {"test_mse": "test MSE"})])
 
     section.heading("1.3 Ten test images, reconstructed")
     path = section.figure("reconstructions", "The first ten test images, their reconstructions from the latent mean, and each "
                                              "one's mean squared error on [0, 1] pixels. Compare hair and background: fine "
-                                             "detail is what the reconstruction leaves out.")
+                                             "detail is what a VAE leaves out.")
     draw_reconstructions(path, originals[:10], reconstructions[:10], errors[:10])
     shown = [f"{e:.4f}" for e in errors[:10]]
     section.table(["test image", *range(1, 11), "mean"],
                   [["MSE", *shown, *[None] * (10 - len(shown)), f"{errors[:10].mean():.4f}"],
                    ["MSE, report", *REPORT_MSE, f"{np.mean(REPORT_MSE):.4f}"]],
-                  f"Over all {len(errors)} test images the mean MSE is {errors.mean():.4f}. The report's images are others.")
+                  f"The mean over all {len(errors)} test images is {errors.mean():.4f}. The report shows ten other images.")
 
     section.heading("1.4 Samples")
-    path = section.figure("samples", "32 faces decoded from N(0, I), seed 0, not chosen. See how smooth and alike they are.")
+    path = section.figure("samples", "32 faces decoded from draws from N(0, I), seed 0, none chosen. Look at how smooth "
+                                     "hair and background are.")
     draw_grid(path, sample(vae))
     real = spread(faces.images)
     section.results |= {"test_mse": errors.mean().item(), "test_kl": image_kl(latents, logvar).mean().item()}
@@ -207,8 +208,9 @@ def main():
                      f"the report's ten images: {np.mean(REPORT_MSE):.4f}")
     section.heading("1.6 Observations")
     if early_share is not None:
-        section.text(f"How fast it converges: of the whole fall of the training reconstruction loss after the first epoch, "
-                     f"{100 * early_share:.0f} % is done after epoch {early + 1} of {len(reconstruction_curve)}.")
+        section.text(f"How fast it converges: after the first epoch the training reconstruction loss falls by "
+                     f"{total_drop:.1f} in all, {100 * early_share:.0f} % of which is reached in epoch {early + 1} of "
+                     f"{len(reconstruction_curve)}.")
     real, samples = results["real"], results["samples"]
     section.text("Blur: the reconstructions have "
                  f"{percent_of(results['reconstruction_sharpness'], real['sharpness'])} of the real test faces' sharpness "
@@ -220,15 +222,15 @@ def main():
                      f"{real['diversity']:.3f}.")
     if separation is not None:
         section.text(f"Attributes: grouped by gender, the latent means have a silhouette of {separation:.3f} (1: two clear "
-                     "clusters, 0: none). The VAE is never told of attributes; what moves many pixels, such as "
-                     "background and pose, takes most of its latent.")
+                     "clusters, 0: none). The VAE is never told of attributes; what changes many pixels, such as "
+                     "background and pose, takes up most of its latent.")
     if probed := {name: row for name, row in results["probes"].items() if row}:
         best, worst = (choose(probed, key=lambda name: probed[name]["auc"]) for choose in (max, min))
         mean = lambda key: np.mean([row[key] for row in probed.values()])
         section.text("Attributes that make no clusters may still be in the latent: a linear probe reads "
                      f"{best.replace('_', ' ')} best (area under the ROC curve {probed[best]['auc']:.2f}) and "
                      f"{worst.replace('_', ' ')} worst ({probed[worst]['auc']:.2f}); over {len(probed)} attributes it is right "
-                     f"in {100 * mean('accuracy'):.1f} % on average, where the more frequent answer is in "
+                     f"for {100 * mean('accuracy'):.1f} % of the faces on average, the more frequent answer for "
                      f"{100 * mean('majority'):.1f} %.")
 
     section.heading("1.7 From the latent: interpolation, attributes added")

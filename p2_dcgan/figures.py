@@ -51,28 +51,29 @@ def main():
     grids = {}
     for noise in (noise for noise in NOISES if runs[noise]):
         meta = load_weights(runs[noise].weights, generator=generator)
-        caption = f"32 faces from {noise} noise, seed 0, not chosen. Look for faces that repeat and for checkerboards."
+        caption = f"32 faces from {noise} noise, seed 0, none chosen. Look for faces that repeat."
         grids[noise] = section.figure(f"samples_{noise}", caption, half=True)
         draw_grid(grids[noise], sample(generator, meta["noise"]))
 
     section.heading("2.3 Observations")
     path = section.figure("curves", "Left: both players' losses, means over an epoch. Right: what the discriminator says of "
                                     "real and of generated faces (1: surely real). A row for each noise; the scales are the "
-                                    "same down a column. Scores that part are a discriminator that wins.")
+                                    "same down a column. Where the scores move apart, the discriminator wins.")
     draw_curves(path, {noise: runs[noise].rows for noise in grids}, [
         ("loss", {"discriminator_loss": "discriminator", "generator_loss": "generator"}),
         ("discriminator's mean score", {"real_score": "real faces", "fake_score": "generated faces"})])
     saved = sorted((run.folder / "samples").glob("epoch_*.png"))
     stages = sorted({0, len(saved) // 2, len(saved) - 1})
-    path = section.figure("progress", "The same 32 uniform noises through training: each place shows a face taking shape.")
+    path = section.figure("progress", "The generator's faces from the same 32 uniform noises during training. Follow one "
+                                      "place from epoch to epoch.")
     draw_image_panels(path, [(f"epoch {int(saved[k].stem[6:])}", saved[k]) for k in stages])
 
-    half = run.rows[len(run.rows) // 2]
-    section.text(f"The losses say little: from the middle of training (epoch {half['epoch']}) to its end the generator's loss "
-                 f"goes from {float(half['generator_loss']):.2f} to {float(run.rows[-1]['generator_loss']):.2f}, because the "
-                 "discriminator that measures it changes as well; whether the faces got better is seen in the saved samples, "
-                 "and in their distance to real faces (2.4).")
-    section.text("While the discriminator learns, the generated faces are detached: without it, its loss would send gradients "
+    middle, last = run.rows[(len(run.rows) - 1) // 2], run.rows[-1]
+    section.text("The losses say little of the faces, because the discriminator that measures them learns as well"
+                 + (f": from the middle of training (epoch {middle['epoch']}) to its end the generator's loss goes from "
+                    f"{float(middle['generator_loss']):.2f} to {float(last['generator_loss']):.2f}" * (middle is not last))
+                 + ". Whether the faces got better is seen in the saved samples, and in their distance to real faces (2.4).")
+    section.text("While the discriminator learns, the generated faces are detached. Otherwise its loss would send gradients "
                  "through them into the generator, and make the generator's faces easier to tell from real ones.")
     train, test = (load_faces(settings["data"], split, settings["limit"]).images for split in ("train", "test"))
     real = spread(test)
@@ -90,11 +91,12 @@ def main():
     if runs["gaussian"] and not few:
         section.text(compare_noises(measured))
     changes = [name for name in ("horizontal_flip", "vertical_flip", "brightness_contrast") if settings[name]]
+    odd = [text for name, text in (("vertical_flip", "faces that stand on their heads"),
+                                   ("brightness_contrast", "odd brightness and contrast")) if settings[name]]
     section.text("The generator imitates whatever it is shown as real, augmentations included. This run's real faces were "
                  + (f"changed by: {', '.join(name.replace('_', ' ') for name in changes)}." if changes else "not augmented.")
-                 + (" Faces that stand on their head are therefore among the samples." if settings["vertical_flip"] else "")
-                 + (" So are odd brightness and contrast." if settings["brightness_contrast"] else "")
-                 + (" For the discriminator, real and generated faces were changed alike besides."
+                 + (f" Among its samples, expect {' and '.join(odd)}." if odd else "")
+                 + (" Besides, the discriminator saw real and generated faces changed alike."
                     if settings["diff_augment"] != "none" else ""))
 
     section.heading("2.4 VAE against GAN, in figures and in numbers")
@@ -103,8 +105,8 @@ def main():
     if vae and vae_grid.is_file():
         real_grid = args.out / "figures" / "p2_real.png"
         draw_grid(real_grid, test[:32] / 255)
-        path = section.figure("vae_gan", "32 samples of each model, and 32 real test faces. Compare blur and sameness of the "
-                                         "VAE's with contrast, variety and faults of the GAN's.")
+        path = section.figure("vae_gan", "32 samples of each model, and 32 real test faces. Compare how sharp and how varied "
+                                         "they are.")
         draw_image_panels(path, [("VAE", vae_grid), ("DCGAN", grids["uniform"]), ("real", real_grid)])
     else:
         section.text("Without the VAE: problem 1 has no part of this report yet. Run bash p1_vae/run.sh, then this again.")
@@ -121,10 +123,9 @@ def main():
                   "the training faces, a dash where torch-fidelity or its weights are missing. Real test faces are the "
                   "floor of both distances.")
     if vae and vae["swd"] and not few:
-        section.text(f"Here the GAN's samples are {'sharper' if gan['sharpness'] > vae['sharpness'] else 'less sharp'} than "
-                     f"the VAE's, by the factor {gan['sharpness'] / vae['sharpness']:.1f}, and differ "
-                     f"{'more' if gan['diversity'] > vae['diversity'] else 'less'} from each other "
-                     f"({gan['diversity']:.3f} against {vae['diversity']:.3f}). The VAE averages over what its "
+        section.text(f"Here the GAN's samples have {gan['sharpness'] / vae['sharpness']:.1f} times the sharpness of the VAE's. "
+                     f"Two of the GAN's differ by {gan['diversity']:.3f} on average, two of the VAE's by "
+                     f"{vae['diversity']:.3f}. The VAE averages over what its "
                      "latent leaves open; a GAN's discriminator would call such an average generated.")
     if not few:
         vae_distance = f"VAE: {vae['swd']['mean'][0]:.1f}; " if vae and vae["swd"] else ""

@@ -46,8 +46,8 @@ def main():
     section.settings(next((run for (_, mode), run in runs.items() if run and mode == "dann"), some_run).config)
 
     section.heading("3.6 Observations")
-    section.text("All three domains go through one network, so USPS's gray images are given three equal channels. The other "
-                 "way round, making MNIST-M and SVHN gray, would throw away what tells a digit from its background.")
+    section.text("All three domains go through one network, so USPS's gray images are given three equal channels. The "
+                 "opposite, making MNIST-M and SVHN gray, would throw away what tells a digit from its background.")
     for pair in PAIRS:
         lower, adapted, upper = (accuracy[pair, mode] for mode in MODES)
         if None in (lower, adapted, upper):
@@ -66,7 +66,7 @@ def main():
     gray, coloured = accuracy[PAIRS[0], "dann"], accuracy[PAIRS[2], "dann"]
     if gray is not None and coloured is not None:
         section.text(f"From a gray source to a coloured target (USPS → MNIST-M) DANN reaches {percent(gray)} %, from a "
-                     f"coloured source to a gray target (SVHN → USPS) {percent(coloured)} %. The report found the first the "
+                     f"coloured source to a gray target (SVHN → USPS) {percent(coloured)} %. The report found the former "
                      "harder: a network that has seen strokes on black alone has no features for coloured backgrounds.")
     section.write()
 

@@ -48,7 +48,7 @@ def main():
 
     section.heading("4.4 Observations")
     section.text("DANN trains one extractor for both domains with one loss. ADDA trains in two stages with two encoders: the "
-                 "source's is learnt first and then left alone, the target's starts as its copy and moves on its own, so each "
+                 "source's is trained first and then left alone, the target's starts as its copy and moves on its own, so each "
                  "domain may be read in its own way. In place of a reversed gradient the target encoder is given inverted "
                  "labels: its loss asks the discriminator to say “source”, which still has a gradient when the discriminator "
                  "is sure. The classifier never changes, so all that is gained is gained by moving target features to where "
@@ -58,9 +58,9 @@ def main():
             continue
         before, after = runs[pair].mean("source_only_accuracy"), runs[pair].mean("target_accuracy")
         last = [row for row in runs[pair].rows if row["domain_accuracy"]][-1]
-        section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: adaptation takes the accuracy from {percent(before)} to "
-                     f"{percent(after)} % ({100 * (after - before):+.1f} points); at the end the discriminator is right for "
-                     f"{100 * float(last['domain_accuracy']):.0f} % of the features.")
+        section.text(f"{NAMES[pair[0]]} → {NAMES[pair[1]]}: the accuracy is {percent(before)} % before adaptation and "
+                     f"{percent(after)} % after it ({100 * (after - before):+.1f} points); at the end the discriminator is "
+                     f"right for {100 * float(last['domain_accuracy']):.0f} % of the features.")
     section.write()
 
 

@@ -48,7 +48,8 @@ def add_maps(section, run, prepare, encoders):
     pair, file = f"{names['source']} → {names['target']}", f"{settings['source']}-{settings['target']}"
     for kind, title, what, panel in (
             ("class", "digit", f"{pair}, features of {len(domains)} test images of both domains, each drawn as its digit. "
-             "Adapted features form ten groups; a digit in another's group is likely to be mistaken for it.",
+             "Features that adapted well form a group for each digit; a digit in another's group is likely to be mistaken for "
+             "it.",
              (classes, range(10), COLOURS, DIGIT_MARKERS)),
             ("domain", "domain", f"{pair}, the same map by domain. Where both colours mix, the features do not tell source "
              "from target; an island of one colour has not been adapted.",
