@@ -26,11 +26,12 @@ from common.training.augment import to_bytes
 from common.training.weights import load_file, load_weights
 from p1_vae.train import evaluate
 
-TITLE = "Trained before, on real data"
+TITLE = "The shipped models: trained before, on real data"
 NOTICE = ("Nothing in this section was trained by the command that made this page. These are the models that come with the "
           "code: they were trained earlier, on real faces and digits, and are only shown here. Everything after this section "
           "comes from this machine's own runs.")
-COMMAND = "bash hw_p1.sh vae.png; bash hw_p2.sh gan.png; bash hw_p4.sh hw3_data/digits/mnistm/test mnistm pred.csv"
+COMMAND = ("bash hw_p1.sh vae.png; bash hw_p2.sh gan.png; bash hw_p4.sh hw3_data/digits/mnistm/test mnistm pred.csv; "
+           "python3 hw_eval.py pred.csv hw3_data/digits/mnistm/test.csv")
 METHODS = {"p3_dann": ("DANN", "dann", p3_dann.inference.load_network),
            "p4_adda": ("ADDA", "adda", p4_adda.inference.load_network)}
 OTHERS_MSE, REPORT_MSE = 0.0128, 0.0928         # of the VAE: the best other answer's, the mean of the report's ten images
@@ -78,12 +79,12 @@ def draw_shipped(out, data, limit=None, device="cpu"):
         return
     section.results = {"faces": faces} | {f"{'-'.join(pair)}_{METHODS[problem][1]}": value
                                           for (problem, pair), value in measured.items()}
-    section.blocks.append({"kind": "table", "fold": "How each was trained", "header": ["", "data", "command", "seed", "epochs",
-                                                                                     "training", "revision"],
-                           "rows": [[name, about["data"], about["command"], about.get("seed"), about["epochs"],
-                                     f"{duration(about['train_seconds'])}, {about.get('hardware', '–')}",
-                                     about.get("git_revision")] for name, about in models],
-                           "caption": "From the json file beside each of the weights, p*/weights/*.json."})
+    section.blocks.append({
+        "kind": "table", "fold": "How each was trained", "words": True, "header": ["", "data", "command", "training"],
+        "rows": [[name, about["data"], f"{about['command']} --seed {about.get('seed', 0)}",
+                  f"{about['epochs']} epochs, {duration(about['train_seconds'])}, {about.get('hardware', 'unknown hardware')}, "
+                  f"revision {about.get('git_revision', 'unknown')}"] for name, about in models],
+        "caption": "From the json file beside each of the weights (p*/weights/*.json). The commands are of that revision."})
     write_json(out / "shipped.json", {"title": TITLE, "notice": NOTICE, "blocks": section.blocks, "results": section.results,
                                       "command": COMMAND})
 
@@ -142,22 +143,24 @@ def _accuracies(section, digits, measured, limit):
     for problem, (name, kind, _) in METHODS.items():
         abouts = {pair: about for pair, (_, about) in digits[problem].items()}
         cells = lambda value, abouts=abouts: [value(abouts[pair]) if pair in abouts else None for pair in PAIRS]
-        rows.append([name, *cells(lambda about: percent(about["target_accuracy"]))])
+        rows.append([f"{name}, shipped", *cells(lambda about: percent(about["target_accuracy"]))])
         if any(len(about.get("seeds", {})) > 1 for about in abouts.values()):
-            rows.append(["over several seeds", *cells(_over_seeds)])
+            rows.append([f"{name}, mean ± sd (seeds)", *cells(_over_seeds)])
         if any((problem, pair) in measured for pair in PAIRS):
-            rows.append(["on this machine's test images", *(percent(measured.get((problem, pair))) for pair in PAIRS)])
+            rows.append([f"{name}, shipped, on the test images here",
+                         *(percent(measured.get((problem, pair))) for pair in PAIRS)])
         if any("source_only_accuracy" in about for about in abouts.values()):
-            rows.append(["before adaptation", *cells(lambda about: percent(about.get("source_only_accuracy")))])
-        rows.append(["in the report", *(percent(reported(pair, kind)) for pair in PAIRS)])
+            rows.append([f"{name}, before adaptation", *cells(lambda about: percent(about.get("source_only_accuracy")))])
+        rows.append([f"{name}, the report", *(percent(reported(pair, kind)) for pair in PAIRS)])
     rows.append(["best other answer, any method", *(percent(OTHERS.get(pair)) for pair in PAIRS)])
     lacking = "".join(
         f" {METHODS[problem][0]}'s for {_title(pair)} was measured on images without the digits "
         f"{', '.join(map(str, about['target_absent_digits']))}, which is easier."
         for problem, files in digits.items() for pair, (_, about) in files.items() if about.get("target_absent_digits"))
-    here = f" This machine's test images: the first {limit:,} of each domain." if measured and limit else ""
-    section.table(["%", *map(_title, PAIRS)], rows, "Accuracy on the target's test images. The report's and the other answers' "
-                  f"test images are the course's own.{lacking}{here} A dash: not shipped, or not stated.")
+    here = f" The test images here: the first {limit:,} of each domain." if measured and limit else ""
+    section.table(["%", *map(_title, PAIRS)], rows, "Accuracy on the target's test images, one training each unless seeds are "
+                  "given (sd: sample standard deviation). The report and the other answers used the course's own test images."
+                  f"{lacking}{here} A dash: not shipped, or not stated.")
     best = {pair: max(row[pair] for row in shares.values() if pair in row) for pair in PAIRS
             if any(pair in row for row in shares.values())}
     section.text("The better of the two against the best other answer, in percentage points: " + "; ".join(
