@@ -35,6 +35,7 @@ COMMAND = ("bash hw_p1.sh vae.png; bash hw_p2.sh gan.png; bash hw_p4.sh hw3_data
 METHODS = {"p3_dann": ("DANN", "dann", p3_dann.inference.load_network),
            "p4_adda": ("ADDA", "adda", p4_adda.inference.load_network)}
 OTHERS_MSE, REPORT_MSE = 0.0128, 0.0928         # of the VAE: the best other answer's, the mean of the report's ten images
+NEEDED = {"p1_vae": ("test_mse", "test_images"), "p3_dann": ("target_accuracy",), "p4_adda": ("target_accuracy",)}
 TSNE = REPOSITORY / "docs" / "tsne.csv"
 TSNE_PAIR = ("usps", "mnistm")
 
@@ -46,7 +47,8 @@ def shipped(problem):
     for path in sorted((REPOSITORY / problem / "weights").glob("*.pt")):
         beside = path.with_suffix(".json")
         if beside.is_file() and not load_file(path, "meta")["meta"].get("sample_data"):
-            found[path.stem] = path, read_json(beside, data=str, command=str, epochs=int, train_seconds=(int, float))
+            found[path.stem] = path, read_json(beside, *NEEDED.get(problem, ()), data=str, command=str, epochs=int,
+                                               train_seconds=(int, float))
     return found
 
 
@@ -95,26 +97,25 @@ def _title(pair):
 
 def _faces(section, models, data, limit):
     """32 faces of each model; returns what was measured on the faces of the folder `data`, if there is one."""
-    show = lambda about, key: "–" if about.get(key) is None else show_interval(about[key])
     swd, results = "samples_swd_mean_and_95_percent", {}
     test, train = (load_faces(data, split, limit).images for split in ("test", "train")) if data else (None, None)
     for problem, name, sample in (("p1_vae", "VAE", p1_vae.inference.sample_weights),
                                   ("p2_dcgan", "DCGAN", p2_dcgan.inference.sample_weights)):
         for path, about in list(shipped(problem).values())[:1]:
             models.append((name, about))
-            if problem == "p1_vae":
-                caption = ("The VAE's faces: see how smooth hair and background are. Its mean squared error a pixel on "
-                           f"{about['test_images']:,} test faces is {about['test_mse']:.4f}; the report's ten images have "
-                           f"{REPORT_MSE:.4f}, the best other answer {OTHERS_MSE:.4f}. ")
-            else:
-                caption = "The DCGAN's faces: see how sharp they are, and where parts do not fit. "
-            floor = show(about, "real_test_faces_swd_mean_and_95_percent")
-            caption += (f"Sliced Wasserstein distance × 1000 to the training faces: {show(about, swd)}"
-                        f"{f' (real test faces: {floor})' if floor != '–' else ''}. 32 samples, seed 0, none chosen.")
+            see = "how smooth hair and background are" if name == "VAE" else "how sharp they are, and where parts do not fit"
+            caption = f"32 faces by the {name}, seed 0, none chosen. See {see}."
+            if name == "VAE":
+                caption += (f" Mean squared error a pixel on {about['test_images']:,} test faces: {about['test_mse']:.4f} (the "
+                            f"report's ten images: {REPORT_MSE:.4f}; best other answer: {OTHERS_MSE:.4f}).")
+            if swd in about:
+                floor = about.get("real_test_faces_swd_mean_and_95_percent")
+                caption += (f" Sliced Wasserstein distance × 1000 to the training faces: {show_interval(about[swd])}"
+                            f"{f' (real test faces: {show_interval(floor)})' if floor else ''}.")
             save_grid(section.figure(problem.split("_")[1], caption, half=True), sample(path))
             if data:
                 results[name] = {"swd": sliced_wasserstein(to_bytes(sample(path, len(spread(test)))), train)}
-                if problem == "p1_vae":
+                if name == "VAE":
                     vae = p1_vae.inference.VAE()
                     load_weights(path, vae=vae)
                     results[name] |= evaluate(vae, test)
