@@ -143,9 +143,10 @@ def main():
     section.settings(run.config)
 
     section.heading("1.2 Learning curves")
-    path = section.figure("curves", "Learning curves. Left: squared error, summed over an image's pixels. Middle: KL divergence "
-                                    "in nats. Both are means over the training faces of an epoch. Right: mean squared error a pixel on "
-                                    "the test faces. Look at its end: where it still falls, more epochs would help.")
+    path = section.figure("curves", "Learning curves. Left: squared error, summed over an image's pixels. Middle: KL "
+                                    "divergence in nats. Both are means over the training faces of an epoch. Right: mean "
+                                    "squared error a pixel on the test faces. Look at its end: where it still falls, more "
+                                    "epochs would help.")
     draw_curves(path, {"VAE": run.rows}, [("reconstruction loss", {"reconstruction": "reconstruction"}),
                                           ("KL divergence", {"kl": "KL"}), ("test MSE", {"test_mse": "test MSE"})])
 
