@@ -57,8 +57,9 @@ def main():
 
     section.heading("2.3 Observations")
     path = section.figure("curves", "Learning curves. Left: both players' losses, means over an epoch. Right: what the "
-                                    "discriminator says of real and of generated faces (1: surely real). A row "
-                                    "for each noise; the scales are the same down a column. Where the scores move apart, the discriminator wins.")
+                                    "discriminator says of real and of generated faces (1: surely real). A row for each noise; "
+                                    "the scales are the same down a column. Where the scores move apart, the discriminator "
+                                    "wins.")
     draw_curves(path, {noise: runs[noise].rows for noise in grids}, [
         ("loss", {"discriminator_loss": "discriminator", "generator_loss": "generator"}),
         ("discriminator's mean score", {"real_score": "real faces", "fake_score": "generated faces"})])
