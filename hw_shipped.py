@@ -26,14 +26,16 @@ from common.training.augment import to_bytes
 from common.training.weights import load_file, load_weights
 from p1_vae.train import evaluate
 
-TITLE = "Trained before, on real data"
+TITLE = "The shipped models: trained before, on real data"
 NOTICE = ("Nothing in this section was trained by the command that made this page. These are the models that come with the "
           "code: they were trained earlier, on real faces and digits, and are only shown here. Everything after this section "
           "comes from this machine's own runs.")
-COMMAND = "bash hw_p1.sh vae.png; bash hw_p2.sh gan.png; bash hw_p4.sh hw3_data/digits/mnistm/test mnistm pred.csv"
+COMMAND = ("bash hw_p1.sh vae.png; bash hw_p2.sh gan.png; bash hw_p4.sh hw3_data/digits/mnistm/test mnistm pred.csv; "
+           "python3 hw_eval.py pred.csv hw3_data/digits/mnistm/test.csv")
 METHODS = {"p3_dann": ("DANN", "dann", p3_dann.inference.load_network),
            "p4_adda": ("ADDA", "adda", p4_adda.inference.load_network)}
 OTHERS_MSE, REPORT_MSE = 0.0128, 0.0928         # of the VAE: the best other answer's, the mean of the report's ten images
+NEEDED = {"p1_vae": ("test_mse", "test_images"), "p3_dann": ("target_accuracy",), "p4_adda": ("target_accuracy",)}
 TSNE = REPOSITORY / "docs" / "tsne.csv"
 TSNE_PAIR = ("usps", "mnistm")
 
@@ -45,7 +47,8 @@ def shipped(problem):
     for path in sorted((REPOSITORY / problem / "weights").glob("*.pt")):
         beside = path.with_suffix(".json")
         if beside.is_file() and not load_file(path, "meta")["meta"].get("sample_data"):
-            found[path.stem] = path, read_json(beside, data=str, command=str, epochs=int, train_seconds=(int, float))
+            found[path.stem] = path, read_json(beside, *NEEDED.get(problem, ()), data=str, command=str, epochs=int,
+                                               train_seconds=(int, float))
     return found
 
 
@@ -78,12 +81,12 @@ def draw_shipped(out, data, limit=None, device="cpu"):
         return
     section.results = {"faces": faces} | {f"{'-'.join(pair)}_{METHODS[problem][1]}": value
                                           for (problem, pair), value in measured.items()}
-    section.blocks.append({"kind": "table", "fold": "How each was trained", "header": ["", "data", "command", "seed", "epochs",
-                                                                                     "training", "revision"],
-                           "rows": [[name, about["data"], about["command"], about.get("seed"), about["epochs"],
-                                     f"{duration(about['train_seconds'])}, {about.get('hardware', '–')}",
-                                     about.get("git_revision")] for name, about in models],
-                           "caption": "From the json file beside each of the weights, p*/weights/*.json."})
+    section.blocks.append({
+        "kind": "table", "fold": "How each was trained", "words": True, "header": ["", "data", "command", "training"],
+        "rows": [[name, about["data"], f"{about['command']} --seed {about.get('seed', 0)}",
+                  f"{about['epochs']} epochs, {duration(about['train_seconds'])}, {about.get('hardware', 'unknown hardware')}, "
+                  f"revision {about.get('git_revision', 'unknown')}"] for name, about in models],
+        "caption": "From the json file beside each of the weights (p*/weights/*.json). The commands are of that revision."})
     write_json(out / "shipped.json", {"title": TITLE, "notice": NOTICE, "blocks": section.blocks, "results": section.results,
                                       "command": COMMAND})
 
@@ -94,26 +97,25 @@ def _title(pair):
 
 def _faces(section, models, data, limit):
     """32 faces of each model; returns what was measured on the faces of the folder `data`, if there is one."""
-    show = lambda about, key: "–" if about.get(key) is None else show_interval(about[key])
     swd, results = "samples_swd_mean_and_95_percent", {}
     test, train = (load_faces(data, split, limit).images for split in ("test", "train")) if data else (None, None)
     for problem, name, sample in (("p1_vae", "VAE", p1_vae.inference.sample_weights),
                                   ("p2_dcgan", "DCGAN", p2_dcgan.inference.sample_weights)):
         for path, about in list(shipped(problem).values())[:1]:
             models.append((name, about))
-            if problem == "p1_vae":
-                caption = ("The VAE's faces: see how smooth hair and background are. Its mean squared error a pixel on "
-                           f"{about['test_images']:,} test faces is {about['test_mse']:.4f}; the report's ten images have "
-                           f"{REPORT_MSE:.4f}, the best other answer {OTHERS_MSE:.4f}. ")
-            else:
-                caption = "The DCGAN's faces: see how sharp they are, and where parts do not fit. "
-            floor = show(about, "real_test_faces_swd_mean_and_95_percent")
-            caption += (f"Sliced Wasserstein distance × 1000 to the training faces: {show(about, swd)}"
-                        f"{f' (real test faces: {floor})' if floor != '–' else ''}. 32 samples, seed 0, none chosen.")
+            see = "how smooth hair and background are" if name == "VAE" else "how sharp they are, and where parts do not fit"
+            caption = f"32 faces by the {name}, seed 0, none chosen. See {see}."
+            if name == "VAE":
+                caption += (f" Mean squared error a pixel on {about['test_images']:,} test faces: {about['test_mse']:.4f} (the "
+                            f"report's ten images: {REPORT_MSE:.4f}; best other answer: {OTHERS_MSE:.4f}).")
+            if swd in about:
+                floor = about.get("real_test_faces_swd_mean_and_95_percent")
+                caption += (f" Sliced Wasserstein distance × 1000 to the training faces: {show_interval(about[swd])}"
+                            f"{f' (real test faces: {show_interval(floor)})' if floor else ''}.")
             save_grid(section.figure(problem.split("_")[1], caption, half=True), sample(path))
             if data:
                 results[name] = {"swd": sliced_wasserstein(to_bytes(sample(path, len(spread(test)))), train)}
-                if problem == "p1_vae":
+                if name == "VAE":
                     vae = p1_vae.inference.VAE()
                     load_weights(path, vae=vae)
                     results[name] |= evaluate(vae, test)
@@ -142,22 +144,24 @@ def _accuracies(section, digits, measured, limit):
     for problem, (name, kind, _) in METHODS.items():
         abouts = {pair: about for pair, (_, about) in digits[problem].items()}
         cells = lambda value, abouts=abouts: [value(abouts[pair]) if pair in abouts else None for pair in PAIRS]
-        rows.append([name, *cells(lambda about: percent(about["target_accuracy"]))])
+        rows.append([f"{name}, shipped", *cells(lambda about: percent(about["target_accuracy"]))])
         if any(len(about.get("seeds", {})) > 1 for about in abouts.values()):
-            rows.append(["over several seeds", *cells(_over_seeds)])
+            rows.append([f"{name}, mean ± sd (seeds)", *cells(_over_seeds)])
         if any((problem, pair) in measured for pair in PAIRS):
-            rows.append(["on this machine's test images", *(percent(measured.get((problem, pair))) for pair in PAIRS)])
+            rows.append([f"{name}, shipped, on the test images here",
+                         *(percent(measured.get((problem, pair))) for pair in PAIRS)])
         if any("source_only_accuracy" in about for about in abouts.values()):
-            rows.append(["before adaptation", *cells(lambda about: percent(about.get("source_only_accuracy")))])
-        rows.append(["in the report", *(percent(reported(pair, kind)) for pair in PAIRS)])
+            rows.append([f"{name}, before adaptation", *cells(lambda about: percent(about.get("source_only_accuracy")))])
+        rows.append([f"{name}, the report", *(percent(reported(pair, kind)) for pair in PAIRS)])
     rows.append(["best other answer, any method", *(percent(OTHERS.get(pair)) for pair in PAIRS)])
     lacking = "".join(
         f" {METHODS[problem][0]}'s for {_title(pair)} was measured on images without the digits "
         f"{', '.join(map(str, about['target_absent_digits']))}, which is easier."
         for problem, files in digits.items() for pair, (_, about) in files.items() if about.get("target_absent_digits"))
-    here = f" This machine's test images: the first {limit:,} of each domain." if measured and limit else ""
-    section.table(["%", *map(_title, PAIRS)], rows, "Accuracy on the target's test images. The report's and the other answers' "
-                  f"test images are the course's own.{lacking}{here} A dash: not shipped, or not stated.")
+    here = f" The test images here: the first {limit:,} of each domain." if measured and limit else ""
+    section.table(["%", *map(_title, PAIRS)], rows, "Accuracy on the target's test images, one training each unless seeds are "
+                  "given (sd: sample standard deviation). The report and the other answers used the course's own test images."
+                  f"{lacking}{here} A dash: not shipped, or not stated.")
     best = {pair: max(row[pair] for row in shares.values() if pair in row) for pair in PAIRS
             if any(pair in row for row in shares.values())}
     section.text("The better of the two against the best other answer, in percentage points: " + "; ".join(

@@ -7,9 +7,9 @@ from common.report.page import assemble
 
 
 def main():
-    parser = CommandParser(description="Assemble the report's page, index.html, from the sections drawn into a folder; or show "
-                                       "in which numbers two reports differ.")
-    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder that the problems' figures were drawn into")
+    parser = CommandParser(description="Assemble the report's page, index.html, from the sections drawn into a folder; or "
+                                       "show in which numbers two reports differ.")
+    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="folder that the figures were drawn into")
     parser.add_argument("--tex", action="store_true", help="write report.tex too: tables and figures to paste into a paper")
     parser.add_argument("--compare", type=Path, nargs=2, metavar="OUT", help="the folders of two reports to compare")
     args = parser.parse_args()
@@ -21,7 +21,7 @@ def main():
     rows, same = compare_reports(*args.compare)
     if rows:
         say(format_table(("", *(one_line(str(out)) for out in args.compare), "difference"), rows))
-    say(f"{same} values are the same in both reports.")
+    say(f"{same} of {same + len(rows)} values are the same in both reports.")
 
 
 if __name__ == "__main__":

@@ -117,8 +117,8 @@ def _repeat(command):
 
 
 def _contents(sections, shipped):
-    items = [f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title in (
-        *([("shipped", shipped["title"])] if shipped else []), ("own", OWN))]
+    items = ["<li>" + "<br>".join(f'<a href="#{name}">{title}</a>' for name, title in (
+        *([("shipped", "The shipped models")] if shipped else []), ("own", OWN))) + "</li>"]
     for name, section in sections.items():
         headings = [block["text"] for block in in_order(section["blocks"]) if block["kind"] == "heading"]
         inner = "".join(f'<li><a href="#{escape(_anchor(name, text))}">{escape(text)}</a></li>' for text in headings)
@@ -246,9 +246,11 @@ def _shown(block, out, sheets):
 
 
 def table(block):
-    """A table, its caption below; None shows as a dash, and all columns but the first are aligned as numbers."""
+    """A table, its caption below; None shows as a dash, and all columns but the first are aligned as numbers, unless the block
+    says that they are "words"."""
+    number = "" if block.get("words") else " class=number"
     cells = lambda tag, row: "".join(
-        f"<{tag}{' class=number' * (column > 0)}>{escape('–' if cell is None else str(cell))}</{tag}>"
+        f"<{tag}{number * (column > 0)}>{escape('–' if cell is None else str(cell))}</{tag}>"
         for column, cell in enumerate(row)).replace("<th></th>", "<td></td>")
     rows = "".join(f"<tr>{cells('td', row)}</tr>" for row in block["rows"])
     return (f"<figure class=table><div class=scroll><table><thead><tr>{cells('th', block['header'])}</tr></thead>"
