@@ -6,6 +6,7 @@ import argparse
 import functools
 import importlib
 import os
+import shlex
 import sys
 import tempfile
 import textwrap
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, number, run_command, say
+from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, number, run_command, say, warn
 from common.data.layout import datasets_of, digest, digests, has_dataset, is_sample_data
 from common.files import make_folder, read_json, write_json
 from common.report.page import assemble
@@ -22,8 +23,10 @@ from common.report.section import check_out
 from common.runs.jobs import Job, python, run_jobs
 from common.runs.plan import COLLAPSE, DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, select
 from common.runs.read import read_metrics
+from common.training.device import pick_device
 from common.training.run import check_folder
 from common.training.settings import PRESETS, add_settings, full_settings, neutral_values
+from hw_shipped import draw_shipped
 
 TABLES = {problem: importlib.import_module(f"{package}.train").SETTINGS for problem, package in PACKAGES.items()}
 digest_once = functools.cache(digest)           # most runs share their data
@@ -225,6 +228,13 @@ def words_of(settings):
             yield from (f"--{flag}", str(value))
 
 
+def repeating(args, given, problem):
+    """The command that repeats one problem's part of this one."""
+    only = [word for word in args.only or [problem] if word.split(":")[0] == problem]
+    settings = {name: getattr(args, name) for name in ("data", "preset", "runs", "out", "seeds", "seed", "device", "precision")}
+    return shlex.join(["bash", "hw_report.sh", "--only", *only, *words_of(settings | given)])
+
+
 def main():
     args, given = read_arguments()
     check_out(args.out)
@@ -262,6 +272,13 @@ def main():
         jobs = [*drawing_jobs(args, trainings, jobs, Path(folder)), *jobs]     # drawn as soon as its runs are there
         failed = run_jobs(jobs, max(1, at_once))
     write_json(args.out / "left_out.json", {"notes": notes})
+    commands = args.out / "commands.json"
+    write_json(commands, (read_json(commands) if commands.is_file() else {}) | {
+        PACKAGES[problem]: repeating(args, given, problem) for problem in {training.run.problem for training in trainings}})
+    try:
+        draw_shipped(args.out, args.data, args.limit, pick_device(args.device or "auto"))
+    except UserError as error:
+        warn(f"warning: the models that come with the code are not shown: {error}")
     if list((args.out / "sections").glob("*.json")):
         assemble(args.out, args.tex)
     if failed:

@@ -36,6 +36,8 @@ NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
 REPORTED = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.1007, "target": 0.9128},
             ("mnistm", "svhn"): {"source": 0.1999, "dann": 0.4820, "adda": 0.15938, "target": 0.9149},
             ("svhn", "usps"): {"source": 0.4051, "dann": 0.5167, "adda": 0.13154, "target": 0.9691}}
+# the best accuracy that another answer to the assignment states, by any method
+OTHERS = {("usps", "mnistm"): 0.567, ("mnistm", "svhn"): 0.664, ("svhn", "usps"): 0.851}
 
 # rows of a settings table, for both methods; the report only normalises
 AUGMENTATION = (
@@ -245,12 +247,22 @@ def check_pair(settings):
         raise UsageError(f"--source and --target are both {settings['source']}; give two domains")
 
 
-def answer_grader(problem, method, run, shipped, prepare, needs, **modules):
+def load_network(path, device, prepare, needs, **modules):
+    """The weights at `path` as (network, their meta): images float [N, 3, 28, 28] in [-1, 1] -> logits float32 [N, 10].
+
+    Args: `prepare` as for make_network; `needs`, the settings that it reads; an encoder and a classifier by their names in the
+    weights file. Raises UserError for weights of another model, or without those settings.
+    """
+    meta = load_weights(path, "target", *needs, **modules)
+    return make_network(*modules.values(), prepare, meta | {"precision": pick_precision(device)}, device), meta
+
+
+def answer_grader(problem, method, run, shipped, load):
     """What hw_p3.sh and hw_p4.sh do: read their command line, and label the images that it names with the weights it means.
 
     Args: `problem`, the package; `method`, its name in the help; `run`, its run folders' name, with {pair}; `shipped`, the
-    folder of the weights that come with the code; `prepare` as for make_network; `needs`, the settings that it reads; an
-    encoder and a classifier by their names in the weights file. Raises UserError for weights of another target or model.
+    folder of the weights that come with the code; `load`, a function of a path and a device that returns what load_network
+    does. Raises UserError for weights of another target or model.
     """
     parser = CommandParser(prog=f"bash hw_{problem[:2]}.sh",
                            description=f"Label the digit images of a folder with the {method} adapted to TARGET.")
@@ -264,11 +276,10 @@ def answer_grader(problem, method, run, shipped, prepare, needs, **modules):
     pair = f"{SOURCE_OF[args.target]}-{args.target}"
     path = find_weights(args.weights, shipped / f"{pair}.pt", f"train with `bash {problem}/run.sh`, then add --weights "
                                                               f"runs/report/{run.format(pair=pair)}/weights.pt")
-    meta = load_weights(path, "target", *needs, **modules)
+    device = pick_device(args.device)
+    network, meta = load(path, device)
     if meta["target"] != args.target:
         raise UserError(f"{path} was trained for target {meta['target']}, not {args.target}; give other --weights")
-    device = pick_device(args.device)
-    network = make_network(*modules.values(), prepare, meta | {"precision": pick_precision(device)}, device)
     label_folder(network, args.images, args.output, device)
 
 

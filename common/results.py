@@ -48,7 +48,7 @@ class Finished(NamedTuple):
     @classmethod
     def read(cls, folder):
         """Raises UserError if the folder holds no finished run of ours."""
-        config = read_json(folder / "config.json", "git_revision", command=list, hardware=str)
+        config = read_json(folder / "config.json", "git_revision", command=list, hardware=str, settings=dict)
         summary = read_json(folder / "summary.json", train_images=int, epochs=int, train_seconds=(int, float))
         labels = folder / "target_train.csv"
         return cls(config, summary, metric_of(summary), read_labels(labels) if labels.is_file() else {})

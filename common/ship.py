@@ -1,12 +1,14 @@
-"""Put a finished run's weights where inference looks for them, in half precision, with a json that says what they are.
+"""Put a finished run's weights where inference looks for them, in half precision, with a json that says what they are, and
+how well runs of other seeds beside it did.
 
     python3 -m common.ship runs/tuned/p4_usps-mnistm p4_adda/weights/usps-mnistm.pt --data "the official USPS and MNIST-M"
 """
+import contextlib
 from pathlib import Path
 
 from common.cli import CommandParser, UsageError, UserError, run_command, say
 from common.files import read_json, write_json
-from common.results import command_of
+from common.results import Finished, command_of
 from common.training.weights import load_file, save_file
 
 
@@ -19,6 +21,17 @@ def halve(module):
     if wrong := [name for name, tensor in half.items() if not tensor.isfinite().all()]:
         raise UserError(f"{', '.join(wrong)} cannot be held in half precision; train with a smaller learning rate")
     return half
+
+
+def seeds_beside(run, config):
+    """The test metric of a run and of those beside it that differ from it in nothing but the seed: {seed: number}."""
+    found = {}
+    for path in sorted(run.resolve().parent.glob("*/summary.json")):
+        with contextlib.suppress(UserError):        # what is no run of ours
+            other, summary, metric, _ = Finished.read(path.parent)
+            if (command_of(other), other["git_revision"]) == (command_of(config), config["git_revision"]):
+                found[str(other["settings"]["seed"])] = summary[metric]
+    return found
 
 
 def main():
@@ -47,7 +60,7 @@ def main():
     args.output.parent.mkdir(parents=True, exist_ok=True)
     save_file(args.output, {"meta": state["meta"], "modules": {
         name: halve(module) for name, module in state["modules"].items()}})
-    write_json(beside, about | summary)
+    write_json(beside, about | summary | {"seeds": seeds_beside(args.run, config)})
     say(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, and {beside.name} beside it")
 
 

@@ -94,7 +94,8 @@ def add_observations(section, rows, numbers):
     curve = [float(row["reconstruction"]) for row in rows]
     early = min(3, len(curve)) - 1
     if curve[0] > curve[-1]:
-        section.text(words("convergence", percent=100 * (curve[0] - curve[early]) / (curve[0] - curve[-1]), epoch=early + 1,
+        fall = curve[0] - curve[-1]
+        section.text(words("convergence", fall=fall, percent=100 * (curve[0] - curve[early]) / fall, epoch=early + 1,
                            epochs=len(curve)))
     real, samples = numbers["real"], numbers["samples"]
     section.text(words("blur", reconstructions=percent_of(numbers["reconstruction_sharpness"], real["sharpness"]),

@@ -39,10 +39,11 @@ def compare_noises(measured):
 def describe_changes(settings):
     """Sentences on what the generator was shown as real."""
     changes = [name.replace("_", " ") for name in ("horizontal_flip", "vertical_flip", "brightness_contrast") if settings[name]]
+    odd = [*[words("on_their_heads")] * bool(settings["vertical_flip"]),
+           *[words("odd_colours")] * bool(settings["brightness_contrast"])]
     return " ".join([
         words("imitates"), words("changed", changes=", ".join(changes)) if changes else words("not_changed"),
-        *[words("on_their_heads")] * bool(settings["vertical_flip"]),
-        *[words("odd_colours")] * bool(settings["brightness_contrast"]),
+        *[words("expect", odd=" and ".join(odd))] * bool(odd),
         *[words("changed_alike")] * (settings["diff_augment"] != "none")])
 
 
@@ -61,10 +62,7 @@ def add_comparison(section, runs, numbers, vae):
     # a section of an older version may lack some
     known = vae if vae and None not in map(vae.get, ("sharpness", "diversity", "swd")) else None
     if known:
-        section.text(words("sharper", sharper="sharper" if gan["sharpness"] > vae["sharpness"] else "less sharp",
-                           factor=gan["sharpness"] / vae["sharpness"],
-                           more="more" if gan["diversity"] > vae["diversity"] else "less", gan=gan["diversity"],
-                           vae=vae["diversity"]))
+        section.text(words("sharper", factor=gan["sharpness"] / vae["sharpness"], gan=gan["diversity"], vae=vae["diversity"]))
     floor = real["swd"]["mean"][0]
     note = words("distance_note_vae", vae=vae["swd"]["mean"][0], real=floor) if known else words("distance_note", real=floor)
     section.headline(f"{gan['swd']['mean'][0]:.1f}", words("distance"), note)
@@ -104,8 +102,9 @@ def main():
     stages = sorted({0, len(saved) // 2, len(saved) - 1})
     draw_image_panels(section.figure("progress", words("progress")),
                       [(f"epoch {int(saved[k].stem.removeprefix('epoch_'))}", saved[k]) for k in stages])
-    half, end = run.rows[len(run.rows) // 2], run.rows[-1]
-    section.text(words("losses", epoch=half["epoch"], middle=float(half["generator_loss"]), end=float(end["generator_loss"])))
+    middle, end = run.rows[(len(run.rows) - 1) // 2], run.rows[-1]
+    course = words("course", epoch=middle["epoch"], middle=float(middle["generator_loss"]), end=float(end["generator_loss"]))
+    section.text(words("losses", course="" if middle is end else f": {course}"))
     section.text(words("detach"))
     if few:
         section.text(shared("too_few", **numbers["faces"]))

@@ -1,15 +1,21 @@
 """The report's page in a real browser, at the widths of a desktop, a tablet and a phone, light and dark."""
 import contextlib
+import html
 import json
 import shutil
 import socket
 import subprocess
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
-WIDTHS = (1280, 768, 390)
+from tests.conftest import REPOSITORY
+
+AXE = next((path for path in (Path(folder) / "axe-core" / "axe.min.js" for folder in (
+    REPOSITORY / "node_modules", "/usr/local/lib/node_modules", "/usr/lib/node_modules")) if path.is_file()), None)
+WIDTHS = (1440, 768, 390)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs a browser: apt-get install chromium chromium-driver")
@@ -107,7 +113,7 @@ def test_nothing_overflows_or_fails(browser, page, width, dark):
 
 
 def test_each_link_leads_to_its_place(browser, page):
-    browser.show(page, 1280)
+    browser.show(page, 1440)
     links = browser.run("""
         return [...document.querySelectorAll("a")].map(link => {
           link.click();
@@ -116,6 +122,39 @@ def test_each_link_leads_to_its_place(browser, page):
         })""")
     assert len(links) > 20
     assert [link for link, top in links if top is None or not -1 <= top < 900] == []
+
+
+@pytest.mark.skipif(AXE is None, reason="needs axe-core: npm install --no-save axe-core")
+@pytest.mark.parametrize("width, dark", [(1440, False), (390, True)], ids=["light", "dark"])
+def test_nothing_is_against_the_rules_of_accessibility(browser, page, width, dark):
+    """Contrast, names, roles and order, by https://github.com/dequelabs/axe-core, with all that folds away unfolded."""
+    browser.show(page, width, dark)
+    browser.run("for (const details of document.querySelectorAll('details')) details.open = true")
+    browser.devtools("Runtime.evaluate", expression=AXE.read_text(encoding="utf-8"))
+    found = json.loads(browser.devtools("Runtime.evaluate", awaitPromise=True, expression="""
+        axe.run().then(found => JSON.stringify({passed: found.passes.map(rule => rule.id), wrong: found.violations.map(
+          rule => [rule.id, rule.nodes.map(node => node.html.slice(0, 80))])}))""")["result"]["value"])
+    assert found["wrong"] == [] and {"color-contrast", "image-alt", "aria-input-field-name"} & set(found["passed"])
+
+
+def test_the_contents_stay_in_sight_on_a_wide_screen(browser, page):
+    for width, stays in ((1440, True), (768, False)):
+        browser.show(page, width)
+        browser.run("document.getElementById('p4_adda').scrollIntoView()")
+        box = browser.run("const box = document.querySelector('nav').getBoundingClientRect(); return [box.top, box.right, "
+                          "document.querySelector('main').getBoundingClientRect().left]")
+        assert (box[0] == 0 and box[1] <= box[2]) == stays, (width, box)
+
+
+def test_the_page_works_in_a_frame_of_a_notebook(browser, page, tmp_path):
+    outer = tmp_path / "outer.html"
+    outer.write_text(f'<meta charset=utf-8><iframe srcdoc="{html.escape(page.read_text())}" width=100% height=800></iframe>')
+    browser.show(outer, 1440)
+    top = browser.run("""
+        const inner = document.querySelector("iframe").contentWindow;
+        inner.document.querySelector('nav a[href="#p3_dann"]').click();
+        return [inner.document.getElementById("p3_dann").getBoundingClientRect().top, inner.location.href]""")
+    assert -1 <= top[0] < 800 and top[1] == "about:srcdoc" and browser.errors() == []
 
 
 # the point of a map that is farthest from all others, so that nothing else can be meant: [its place, its label]
@@ -135,7 +174,7 @@ SHOWN = """
     return behind.hidden ? null : [behind.textContent, new Set(pixels).size > 8, box.left >= 0 && box.right <= innerWidth]"""
 
 
-@pytest.mark.parametrize("width, kind", [(1280, "mouse"), (768, "mouse"), (390, "touch")])
+@pytest.mark.parametrize("width, kind", [(1440, "mouse"), (768, "mouse"), (390, "touch")])
 def test_a_point_shows_the_image_behind_it(browser, page, width, kind):
     browser.show(page, width)
     for number in (0, 4):       # a map of faces, and one of digits
@@ -150,7 +189,7 @@ def test_a_point_shows_the_image_behind_it(browser, page, width, kind):
 
 
 def test_arrow_keys_walk_over_a_map(browser, page):
-    browser.show(page, 1280)
+    browser.show(page, 1440)
     browser.run("document.querySelector('figure.map .picture').focus()")
     places = []
     for _ in range(2):
@@ -160,3 +199,8 @@ def test_arrow_keys_walk_over_a_map(browser, page):
     assert places[0] < places[1]
     browser.press("\ue00c")             # escape
     assert browser.run(SHOWN, 0) is None
+    labels = browser.run("return JSON.parse(document.querySelector('figure.map script').textContent).labels")
+    for key, label in (("\ue00f", labels[0]), ("\ue00f", labels[1]), ("\ue00e", labels[0]), ("\ue00e", labels[-1])):
+        browser.press(key)              # page down, page up: each point in turn, and none is left out
+        assert browser.run(SHOWN, 0)[0] == label
+        assert browser.run("return document.querySelector('figure.map [role=status]').textContent") == label, "it is read out"

@@ -210,7 +210,7 @@ def test_a_folder_of_somebody_elses_is_refused_before_anything_is_done(sample_da
 
 
 @pytest.mark.parametrize("names", [[], [".DS_Store"], ["sections/", "figures/", "left_out.json"],
-                                   ["sections/p1_vae.json", "notes.txt"]])
+                                   ["figures/", "shipped.json", "commands.json"], ["sections/p1_vae.json", "notes.txt"]])
 def test_a_report_or_its_beginnings_may_be_gone_on_with(tmp_path, names):
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)

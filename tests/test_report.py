@@ -46,7 +46,7 @@ def test_every_part_of_the_report_is_there(small_report):
         assert 0 <= results["p4_adda"][f"{pair}_target_accuracy"] <= 1
 
 
-def test_the_page_stands_alone_and_says_sample_data(small_report):
+def test_the_page_stands_alone_and_says_sample_data(small_report, sample_data):
     folder, _ = small_report
     page = (folder / "report/index.html").read_text()
     sources, targets, anchors = [], [], []
@@ -58,12 +58,19 @@ def test_the_page_stands_alone_and_says_sample_data(small_report):
             targets.extend(filter(None, [attributes.get("href")]))
             anchors.extend(filter(None, [attributes.get("id")]))
     Reader().feed(page)
-    assert len(sources) == 26 and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert len(sources) == 26 + 2 and all(source.startswith("data:image/png;base64,") for source in sources)
     links = [target for target in targets if target != "data:,"]        # an empty icon, so that none is asked for
-    assert len(links) == 4 + 19 and set(links) <= {f"#{anchor}" for anchor in anchors}
+    assert len(links) == 2 + 4 + 19 and set(links) <= {f"#{anchor}" for anchor in anchors}
     assert len(set(anchors)) == len(anchors)
     assert "http://" not in page and "https://" not in page
     assert "Sample data." in page
+    places = [page.index(f"<h2 id={name}>") for name in ("shipped", "own", '"p1_vae"', '"p2_dcgan"')]
+    assert places == sorted(places) and page.index("Nothing in this section was trained by") in range(*places[:2])
+    assert page.index("Sample data.") > places[1], "it is not said of the models that come with the code"
+    for problem in ("p1", "p2", "p3", "p4"):
+        assert f"<code>bash hw_report.sh --only {problem} --data {sample_data} --preset sample " in page
+    for settings, results in (("1.1", "1.7"), ("2.1", "2.4"), ("3.5", "3.6"), ("4.3", "4.4")):
+        assert page.rindex(f">{settings} ") > page.rindex(f">{results} "), "details come last"
     for number in ("1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "2.1", "2.2", "2.3", "2.4", "3.1–3.3", "3.4", "3.5", "3.6",
                    "4.1", "4.2", "4.3", "4.4"):
         assert f">{number} " in page

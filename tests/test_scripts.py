@@ -214,7 +214,7 @@ def test_a_home_that_cannot_be_written_to_is_no_matter(tmp_path):
 
 
 def test_line_endings_and_weights_survive_git_for_windows(tmp_path):
-    files = ("hw_p1.sh", "common/python.sh", "common/cli.py", "p2_dcgan/weights/generator.pt", "docs/sample_report.png")
+    files = ("hw_p1.sh", "common/python.sh", "common/cli.py", "p2_dcgan/weights/generator.pt", "docs/results.png")
     for name in (".gitattributes", *files):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)

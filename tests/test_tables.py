@@ -214,7 +214,7 @@ def test_sentences_of_the_page(digits):
         assert f"tells the domain of {51 + 10 * pair} % of the features rightly" in text
     for pair, title in enumerate(HEADER[1:]):
         before, after = means("before")[pair], means("adda")[pair]
-        assert (f"{title}: adaptation takes the accuracy from {percent(before)} to {percent(after)} % "
+        assert (f"{title}: the accuracy is {percent(before)} % before adaptation and {percent(after)} % after it "
                 f"({100 * (after - before):+.1f} points); at the end the discriminator is right for {51 + 10 * pair} %") in text
     assert "The MNIST-M test images" not in text and "The SVHN test images here have no 8" in text
     assert f"(USPS → MNIST-M) DANN reaches {percent(means('dann')[0])} %" in text

@@ -8,7 +8,8 @@ from common.files import REPOSITORY, finite, make_folder, read_json, write_json
 from common.runs.plan import PLACE
 
 # code that only draws or writes: what is changed there changes no number
-DRAWING = ("figures.py", *(f"report/{name}.py" for name in ("latex", "numbers", "page", "plots", "section", "words")))
+DRAWING = ("figures.py", *(f"report/{name}.py" for name in (
+    "compare", "latex", "numbers", "page", "plots", "section", "words")))
 
 
 def kept_numbers(section, runs, measure, part="", **more):

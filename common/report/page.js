@@ -1,5 +1,27 @@
-// Hovering, tapping or arrow keys on a t-SNE map show the image behind a point. Without JavaScript the picture stays.
+// Hovering, tapping or keys on a t-SNE map show the image behind a point. Without JavaScript the picture stays.
 "use strict";
+// what is folded away is printed all the same
+let opened = [];
+addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")];
+  for (const details of opened) details.open = true;
+});
+addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
+// in a notebook the page is a frame's srcdoc, whose links would lead to the notebook's address
+if (location.protocol === "about:") addEventListener("click", event => {
+  const link = event.target.closest("a");
+  if (!link) return;
+  event.preventDefault();
+  document.getElementById(decodeURIComponent(link.hash.slice(1))).scrollIntoView();
+});
+// what scrolls sideways scrolls by keys too
+const name = frame => frame.closest("figure").querySelector("figcaption").textContent;
+for (const frame of document.querySelectorAll(".scroll, figure:not(.map) > .picture"))
+  if (frame.scrollWidth > frame.clientWidth) {
+    frame.tabIndex = 0;
+    frame.setAttribute("role", "region");
+    frame.setAttribute("aria-label", name(frame));
+  }
 const sheets = JSON.parse(document.getElementById("sheets").textContent);
 for (const figure of document.querySelectorAll("figure.map")) {
   const map = JSON.parse(figure.querySelector("script").textContent);
@@ -10,10 +32,15 @@ for (const figure of document.querySelectorAll("figure.map")) {
   const ring = add("div", "ring", picture), behind = add("div", "behind", picture);
   const canvas = add("canvas", "", behind), label = add("div", "", behind);
   canvas.width = canvas.height = map.size;
-  label.setAttribute("role", "status");
-  add("span", "hint", figure.querySelector("figcaption")).textContent =
-    " Hover over a point, tap it, or use the arrow keys to see its image.";
+  const spoken = add("div", "unseen", figure);       // there before it says anything, as screen readers need it
+  spoken.setAttribute("role", "status");
+  behind.setAttribute("aria-hidden", "true");
   picture.tabIndex = 0;
+  picture.setAttribute("role", "application");       // so that a screen reader hands on the keys
+  picture.setAttribute("aria-label", "Map of " + map.spots.length + " points. Arrow keys go to the next point in their " +
+    "direction, Page Down and Page Up through all points. " + name(picture));
+  add("span", "hint", figure.querySelector("figcaption")).textContent =
+    " Hover over a point, tap it, or use the arrow keys (Page Down: each in turn) to see its image.";
   let shown = -1;
 
   function show(point) {
@@ -25,7 +52,7 @@ for (const figure of document.querySelectorAll("figure.map")) {
       sheet, image % map.columns * map.size, Math.floor(image / map.columns) * map.size, map.size, map.size,
       0, 0, map.size, map.size);
     sheet.complete ? draw() : sheet.addEventListener("load", () => shown === point && draw());
-    label.textContent = map.labels[image];
+    label.textContent = spoken.textContent = map.labels[image];
     const [x, y] = place(point);
     Object.assign(ring.style, {left: x + "px", top: y + "px"});
     const left = Math.min(Math.max(x - behind.offsetWidth / 2, 0), picture.clientWidth - behind.offsetWidth);
@@ -59,6 +86,11 @@ for (const figure of document.querySelectorAll("figure.map")) {
   picture.addEventListener("keydown", event => {
     const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
     if (event.key === "Escape") show(-1);
+    const turn = {PageDown: 1, PageUp: -1}[event.key], count = map.spots.length;
+    if (turn) {
+      event.preventDefault();
+      show(shown < 0 ? (turn > 0 ? 0 : count - 1) : (shown + turn + count) % count);
+    }
     if (!step) return;
     event.preventDefault();
     const [fromX, fromY] = shown < 0 ? [picture.clientWidth / 2, picture.clientHeight / 2] : place(shown);

@@ -156,18 +156,53 @@ def draw_scatter(path, points, title, classes, names, colours, markers=MARKERS, 
     points = np.asarray(points)
     with _in_style(PICTURE):
         figure, ((axis,),) = _subplots(size=(HALF, HALF + 0.35))
-        # in a mixed order, so that no class hides the others
-        for part in np.array_split(np.random.default_rng(0).permutation(len(points)), 10):
-            for number, (colour, marker) in enumerate(zip(colours, markers)):
-                chosen = part[np.asarray(classes)[part] == number]
-                axis.scatter(*points[chosen].T, s=size, linewidths=0, color=colour, marker=marker, alpha=0.9)
-        for name, colour, marker in zip(names, colours, markers):
-            axis.scatter([], [], s=22, linewidths=0, color=colour, label=name, marker=in_legend or marker)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(names), handletextpad=0.0, columnspacing=0.3,
-                    handlelength=1.2, borderpad=0)
-        axis.set(title=title, xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
+        _scatter(axis, points, title, classes, names, colours, markers, size, in_legend)
         figure.draw_without_rendering()     # the layout is made now
         spots = axis.transData.transform(points) / figure.bbox.size
         _save(figure, path)
     return spots * (1, -1) + (0, 1)
+
+
+def _scatter(axis, points, title, classes, names, colours, markers=MARKERS, size=10, in_legend=None):
+    # in a mixed order, so that no class hides the others
+    for part in np.array_split(np.random.default_rng(0).permutation(len(points)), 10):
+        for number, (colour, marker) in enumerate(zip(colours, markers)):
+            chosen = part[np.asarray(classes)[part] == number]
+            axis.scatter(*points[chosen].T, s=size, linewidths=0, color=colour, marker=marker, alpha=0.9)
+    for name, colour, marker in zip(names, colours, markers):
+        axis.scatter([], [], s=22, linewidths=0, color=colour, label=name, marker=in_legend or marker)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=len(names), handletextpad=0.0, columnspacing=0.3,
+                handlelength=1.2, borderpad=0)
+    axis.set(title=title, xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+def draw_overview(path, faces, bars, points, maps):
+    """README's picture, a png alone: two grids of 32 faces, a chart of bars for each pair, one t-SNE map seen twice.
+
+    `faces`: {title: float [32, 3, 64, 64] in [0, 1]}; `bars`: {title: [(name, accuracy or None, colour), …]}; `points`
+    float [N, 2]; `maps`: two lists of what draw_scatter is given beside them, from the title on.
+    """
+    with _in_style(PICTURE):
+        figure = matplotlib.figure.Figure((8.4, 9.6))
+        top, middle, bottom = figure.subfigures(3, 1, height_ratios=(2.35, 1.75, 4.4))
+        for axis, (name, images) in zip(top.subplots(1, len(faces)), faces.items()):
+            axis.imshow(make_grid(images, 8, padding=1, background=1.0).permute(1, 2, 0).numpy(), interpolation="lanczos")
+            axis.set_title(name)
+            axis.set_axis_off()
+        middle.suptitle("Accuracy on the target's test images, %", fontsize=9)
+        for number, (axis, (name, rows)) in enumerate(zip(middle.subplots(1, len(bars)), bars.items())):
+            for place, (_, accuracy, colour) in enumerate(rows):
+                axis.barh(place, 100 * (accuracy or 0), color=colour, height=0.72)
+                axis.text(100 * (accuracy or 0) + 2, place, "–" if accuracy is None else f"{100 * accuracy:.1f}", va="center",
+                          fontsize=8)
+            axis.set(title=name, xlim=(0, 116), ylim=(len(rows) - 0.4, -0.6), xticks=[],
+                     yticks=range(len(rows)) if number == 0 else [])
+            if number == 0:
+                axis.set_yticklabels([name for name, *_ in rows])
+            axis.tick_params(length=0)
+            axis.spines[:].set_visible(False)
+        for axis, what in zip(bottom.subplots(1, len(maps)), maps):
+            _scatter(axis, points, *what)
+        with written_whole(path) as part:
+            figure.savefig(part, dpi=125)

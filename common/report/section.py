@@ -97,7 +97,7 @@ class Section:
 def check_out(out):
     """Raise UserError if the folder `out`, which may be missing, holds other things than a report, or the beginnings of one."""
     names = visible(out)
-    beginnings = {"sections", "figures", "numbers", "left_out.json"}
+    beginnings = {"sections", "figures", "numbers", "left_out.json", "shipped.json", "commands.json"}
     if not beginnings.issuperset(names) and not any((out / "sections").glob("p?_*.json")):
         raise UserError(f"{out} holds no report of ours but other files ({some_of(names)}); give another --out")
 

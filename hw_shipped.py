@@ -1,0 +1,233 @@
+"""The weights in p*/weights/, shown: the first section of the report's page, and the picture in README.md.
+
+    python3 hw_shipped.py docs/results.png              # the picture, from the weights, the json beside each, docs/tsne.csv
+    python3 hw_shipped.py docs/results.png --data DIR   # the same, and docs/tsne.csv anew
+"""
+import csv
+import statistics
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import p1_vae.inference
+import p2_dcgan.inference
+import p3_dann.inference
+import p4_adda.inference
+from common.adaptation import NAMES, OTHERS, PAIRS, accuracy, reported
+from common.cli import CommandParser, UserError, duration, percent, run_command, say
+from common.data.csv_files import write_csv
+from common.data.grid import save_grid
+from common.data.layout import has_dataset, is_sample_data, load_digits, load_faces
+from common.files import REPOSITORY, read_json, write_json
+from common.metrics.faces import show_interval, sliced_wasserstein, spread
+from common.report.section import Section
+from common.training.augment import to_bytes
+from common.training.weights import load_file, load_weights
+from p1_vae.train import evaluate
+
+TITLE = "The shipped models: trained before, on real data"
+NOTICE = ("Nothing in this section was trained by the command that made this page. These are the models that come with the "
+          "code: they were trained earlier, on real faces and digits, and are only shown here. Everything after this section "
+          "comes from this machine's own runs.")
+COMMAND = ("bash hw_p1.sh vae.png; bash hw_p2.sh gan.png; bash hw_p4.sh hw3_data/digits/mnistm/test mnistm pred.csv; "
+           "python3 hw_eval.py pred.csv hw3_data/digits/mnistm/test.csv")
+METHODS = {"p3_dann": ("DANN", "dann", p3_dann.inference.load_network),
+           "p4_adda": ("ADDA", "adda", p4_adda.inference.load_network)}
+OTHERS_MSE, REPORT_MSE = 0.0128, 0.0928         # of the VAE: the best other answer's, the mean of the report's ten images
+NEEDED = {"p1_vae": ("test_mse", "test_images"), "p3_dann": ("target_accuracy",), "p4_adda": ("target_accuracy",)}
+TSNE = REPOSITORY / "docs" / "tsne.csv"
+TSNE_PAIR = ("usps", "mnistm")
+
+
+def shipped(problem):
+    """The weights in a problem's folder that were trained on real data, as a json beside them says: {file name without .pt:
+    (path, content of the json)}."""
+    found = {}
+    for path in sorted((REPOSITORY / problem / "weights").glob("*.pt")):
+        beside = path.with_suffix(".json")
+        if beside.is_file() and not load_file(path, "meta")["meta"].get("sample_data"):
+            found[path.stem] = path, read_json(beside, *NEEDED.get(problem, ()), data=str, command=str, epochs=int,
+                                               train_seconds=(int, float))
+    return found
+
+
+def shipped_digits():
+    """Those of DANN and ADDA that are of a pair of the report's: {problem: {(source, target): (path, content of the json)}}."""
+    return {problem: {pair: files["-".join(pair)] for pair in PAIRS if "-".join(pair) in files}
+            for problem, files in ((problem, shipped(problem)) for problem in METHODS)}
+
+
+def draw_shipped(out, data, limit=None, device="cpu"):
+    """Write OUT/shipped.json, and its figures, which common/report/page.py puts first.
+
+    Where the folder `data` holds real images, the models are measured on its test images too, the first `limit` of each.
+    Raises UserError if weights or images are damaged.
+    """
+    section = Section(out, "shipped", TITLE, prefix="shipped")
+    real = not is_sample_data(data)
+    models, measured = [], {}
+    faces = _faces(section, models, data if real and has_dataset(data, "face") else None, limit)
+    digits = shipped_digits()
+    for problem, (name, _, load) in METHODS.items():
+        for pair, (path, about) in digits[problem].items():
+            models.append((f"{name}, {_title(pair)}", about))
+            if real and has_dataset(data, pair[1]):
+                network, _ = load(path, torch.device(device))
+                measured[problem, pair] = accuracy(network, load_digits(data, pair[1], "test", limit), torch.device(device))
+    if any(digits.values()):
+        _accuracies(section, digits, measured, limit)
+    if not models:
+        return
+    section.results = {"faces": faces} | {f"{'-'.join(pair)}_{METHODS[problem][1]}": value
+                                          for (problem, pair), value in measured.items()}
+    section.blocks.append({
+        "kind": "table", "fold": "How each was trained", "words": True, "header": ["", "data", "command", "training"],
+        "rows": [[name, about["data"], f"{about['command']} --seed {about.get('seed', 0)}",
+                  f"{about['epochs']} epochs, {duration(about['train_seconds'])}, {about.get('hardware', 'unknown hardware')}, "
+                  f"revision {about.get('git_revision', 'unknown')}"] for name, about in models],
+        "caption": "From the json file beside each of the weights (p*/weights/*.json). The commands are of that revision."})
+    write_json(out / "shipped.json", {"title": TITLE, "notice": NOTICE, "blocks": section.blocks, "results": section.results,
+                                      "command": COMMAND})
+
+
+def _title(pair):
+    return " → ".join(NAMES[domain] for domain in pair)
+
+
+def _faces(section, models, data, limit):
+    """32 faces of each model; returns what was measured on the faces of the folder `data`, if there is one."""
+    swd, results = "samples_swd_mean_and_95_percent", {}
+    test, train = (load_faces(data, split, limit).images for split in ("test", "train")) if data else (None, None)
+    for problem, name, sample in (("p1_vae", "VAE", p1_vae.inference.sample_weights),
+                                  ("p2_dcgan", "DCGAN", p2_dcgan.inference.sample_weights)):
+        for path, about in list(shipped(problem).values())[:1]:
+            models.append((name, about))
+            see = "how smooth hair and background are" if name == "VAE" else "how sharp they are, and where parts do not fit"
+            caption = f"32 faces by the {name}, seed 0, none chosen. See {see}."
+            if name == "VAE":
+                caption += (f" Mean squared error a pixel on {about['test_images']:,} test faces: {about['test_mse']:.4f} (the "
+                            f"report's ten images: {REPORT_MSE:.4f}; best other answer: {OTHERS_MSE:.4f}).")
+            if swd in about:
+                floor = about.get("real_test_faces_swd_mean_and_95_percent")
+                caption += (f" Sliced Wasserstein distance × 1000 to the training faces: {show_interval(about[swd])}"
+                            f"{f' (real test faces: {show_interval(floor)})' if floor else ''}.")
+            save_grid(section.figure(problem.split("_")[1], caption, half=True), sample(path))
+            if data:
+                results[name] = {"swd": sliced_wasserstein(to_bytes(sample(path, len(spread(test)))), train)}
+                if name == "VAE":
+                    vae = p1_vae.inference.VAE()
+                    load_weights(path, vae=vae)
+                    results[name] |= evaluate(vae, test)
+    if results:
+        section.text(f"Measured on this machine's {len(test):,} test faces: " + "; ".join(
+            f"{name}, " + ", ".join([*([f"mean squared error {row['test_mse']:.4f}"] if "test_mse" in row else []),
+                                     *([f"sliced Wasserstein distance × 1000 {show_interval(row['swd']['mean'])}"]
+                                       if row["swd"] else [])]) for name, row in results.items())
+                     + ". Where this machine's split is another than theirs, some of these faces may be among those they "
+                     "were trained on.")
+    return results
+
+
+def _accuracies(section, digits, measured, limit):
+    """Charts and table of DANN and ADDA beside the report and the best other answer."""
+    charts, rows = [], []
+    shares = {problem: {pair: _mean(about) for pair, (_, about) in files.items()} for problem, files in digits.items()}
+    for pair in PAIRS:
+        charts.append({"title": _title(pair), "rows": [
+            *([name, kind, shares[problem].get(pair), reported(pair, kind)] for problem, (name, kind, _) in METHODS.items()),
+            ["best other", "bound", OTHERS.get(pair), None]]})
+    section.blocks.append({
+        "kind": "charts", "charts": charts, "here": "shipped",
+        "text": "Accuracy on the target's test images in %, no target label used for training. Bars: the models that come with "
+                "the code, and the best other answer to the assignment, by any method. Ticks: the report."})
+    for problem, (name, kind, _) in METHODS.items():
+        abouts = {pair: about for pair, (_, about) in digits[problem].items()}
+        cells = lambda value, abouts=abouts: [value(abouts[pair]) if pair in abouts else None for pair in PAIRS]
+        rows.append([f"{name}, shipped", *cells(lambda about: percent(about["target_accuracy"]))])
+        if any(len(about.get("seeds", {})) > 1 for about in abouts.values()):
+            rows.append([f"{name}, mean ± sd (seeds)", *cells(_over_seeds)])
+        if any((problem, pair) in measured for pair in PAIRS):
+            rows.append([f"{name}, shipped, on the test images here",
+                         *(percent(measured.get((problem, pair))) for pair in PAIRS)])
+        if any("source_only_accuracy" in about for about in abouts.values()):
+            rows.append([f"{name}, before adaptation", *cells(lambda about: percent(about.get("source_only_accuracy")))])
+        rows.append([f"{name}, the report", *(percent(reported(pair, kind)) for pair in PAIRS)])
+    rows.append(["best other answer, any method", *(percent(OTHERS.get(pair)) for pair in PAIRS)])
+    lacking = "".join(
+        f" {METHODS[problem][0]}'s for {_title(pair)} was measured on images without the digits "
+        f"{', '.join(map(str, about['target_absent_digits']))}, which is easier."
+        for problem, files in digits.items() for pair, (_, about) in files.items() if about.get("target_absent_digits"))
+    here = f" The test images here: the first {limit:,} of each domain." if measured and limit else ""
+    section.table(["%", *map(_title, PAIRS)], rows, "Accuracy on the target's test images, one training each unless seeds are "
+                  "given (sd: sample standard deviation). The report and the other answers used the course's own test images."
+                  f"{lacking}{here} A dash: not shipped, or not stated.")
+    best = {pair: max(row[pair] for row in shares.values() if pair in row) for pair in PAIRS
+            if any(pair in row for row in shares.values())}
+    section.text("The better of the two against the best other answer, in percentage points: " + "; ".join(
+        f"{_title(pair)} {100 * (share - OTHERS[pair]):+.1f}" for pair, share in best.items()) + ".")
+
+
+def _mean(about):
+    return statistics.mean(about.get("seeds", {}).values() or [about["target_accuracy"]])
+
+
+def _over_seeds(about):
+    values = list(about.get("seeds", {}).values())
+    return f"{percent(_mean(about))} ± {100 * statistics.stdev(values):.2f} ({len(values)})" if len(values) > 1 else None
+
+
+def write_points(data):
+    """docs/tsne.csv: t-SNE of the features that the shipped ADDA has of real digits, as x, y, digit and domain."""
+    from common.report.maps import choose_digits, measure_map
+    from p4_adda.model import LeNetEncoder2, prepare
+
+    encoders = {role: LeNetEncoder2() for role in ("source", "target")}
+    path = REPOSITORY / "p4_adda" / "weights" / f"{'-'.join(TSNE_PAIR)}.pt"
+    meta = load_weights(path, source_encoder=encoders["source"], target_encoder=encoders["target"])
+    settings = meta | {"data": data, "limit": None}
+    digits = [(digit, settings[role]) for role in encoders for digit in choose_digits(settings, role)[1]]
+    write_csv(TSNE, ("x", "y", "digit", "domain"), [
+        (f"{x:.2f}", f"{y:.2f}", *of) for (x, y), of in zip(measure_map(settings, prepare, encoders)["points"], digits)])
+
+
+def draw_picture(path):
+    """README's picture, a png: faces of the shipped models, their accuracies, docs/tsne.csv."""
+    from common.report.maps import DIGIT_COLOURS, DIGIT_MARKERS, DOMAIN_COLOURS
+    from common.report.plots import draw_overview
+
+    with open(TSNE, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    points = np.array([[float(row["x"]), float(row["y"])] for row in rows])
+    digits, title = shipped_digits(), f"ADDA's features, {_title(TSNE_PAIR)}"
+    ours = lambda problem, pair: _mean(digits[problem][pair][1]) if pair in digits[problem] else None
+    bars = {_title(pair): [
+        *((f"{name}, report", reported(pair, kind), "#c3c9d1") for name, kind, _ in METHODS.values()),
+        ("best other", OTHERS.get(pair), "#8b95a3"),
+        *((f"{name}, ours", ours(problem, pair), colour)
+          for (problem, (name, *_)), colour in zip(METHODS.items(), ("#0072b2", "#c85400")))] for pair in PAIRS}
+    draw_overview(path, {"VAE: 32 samples": p1_vae.inference.sample_weights(p1_vae.inference.SHIPPED),
+                         "DCGAN: 32 samples": p2_dcgan.inference.sample_weights(p2_dcgan.inference.SHIPPED)}, bars,
+                  points, [
+                      (f"{title}, by digit", [int(row["digit"]) for row in rows], range(10), DIGIT_COLOURS, DIGIT_MARKERS, 22,
+                       "o"),
+                      (f"{title}, by domain", [TSNE_PAIR.index(row["domain"]) for row in rows],
+                       [NAMES[domain] for domain in TSNE_PAIR], DOMAIN_COLOURS)])
+
+
+def main():
+    parser = CommandParser(prog="python3 hw_shipped.py", description="Draw README's picture of the weights that come with the "
+                                                                     "code.")
+    parser.add_argument("picture", type=Path, metavar="PICTURE.png", help="image to write")
+    parser.add_argument("--data", metavar="DIR", help="real data in the course layout: map its digits into docs/tsne.csv anew")
+    args = parser.parse_args()
+    if args.picture.suffix != ".png":
+        raise UserError(f"{args.picture} does not end in .png")
+    if args.data:
+        write_points(args.data)
+    draw_picture(args.picture)
+    say(f"{args.picture}: drawn")
+
+
+if __name__ == "__main__":
+    run_command(main)
