@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import hw_report
+import p4_adda.train
 from common.cli import UserError, lock
 from common.report.section import check_out
 from common.runs.plan import DEFINING, RUNS, select
+from common.training.settings import read_settings
 from tests.conftest import REPOSITORY, assert_same_weights, report
 
 SMALL = ("--preset", "sample", "--limit", "30", "--epochs", "1", "--batch-size", "8")
@@ -290,3 +292,25 @@ def test_two_reports_at_once_into_one_folder(again, monkeypatch, capsys):
 def test_the_vae_is_trained_once_for_each_weight_of_the_kl_divergence(preset, weights, sample_data, monkeypatch, capsys):
     lines = call(monkeypatch, capsys, "--data", sample_data, "--preset", preset, "--only", "p1", "--dry-run", "--runs", "R")
     assert lines == [f"R/p1_vae{weight}: to be trained" for weight in weights]
+
+
+@pytest.mark.parametrize("preset, only, there", [("sample", "p4", True), ("report", "p4", False), ("tuned", "p4", False),
+                                                 ("tuned", "p4:collapse", True)])
+def test_the_reports_adaptation_is_one_of_the_runs_of_preset_sample(preset, only, there, sample_data, monkeypatch, capsys):
+    lines = call(monkeypatch, capsys, "--data", sample_data, "--preset", preset, "--only", only, "--dry-run", "--runs", "R")
+    assert ("R/p4_collapse: to be trained" in lines) == there
+
+
+def test_a_flag_for_all_runs_leaves_alone_what_defines_one(sample_data, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["hw_report.py", "--data", str(sample_data), "--preset", "sample", "--only", "p4",
+                                      "--encoder-lr", "0.01", "--epochs", "2"])
+    args, given = hw_report.read_arguments()
+    args.runs = Path("R")
+    trainings, _ = hw_report.plan(args, given)
+    assert {one.folder.name: (one.settings["encoder_lr"], one.settings["epochs"]) for one in trainings} == {
+        "p4_usps-mnistm": (0.01, 2), "p4_mnistm-svhn": (0.01, 2), "p4_svhn-usps": (0.01, 2), "p4_collapse": (0.005, 2)}
+    for one in trainings:       # the command that trains it says the same
+        words = hw_report.training_job(args, given, one, None, {}).command
+        monkeypatch.setattr(sys, "argv", words[words.index("p4_adda.train"):])
+        settings = read_settings("p4_adda", "", p4_adda.train.SETTINGS, p4_adda.train.FLAGS)
+        assert (settings["encoder_lr"], settings["epochs"]) == (one.settings["encoder_lr"], 2)
