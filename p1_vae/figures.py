@@ -94,9 +94,10 @@ def add_latent_figures(section, vae, latents, originals, attributes, train_laten
     shares = torch.linspace(0, 1, 7)
     pairs = range(0, min(10, len(latents) - 1), 2)
     if pairs:
-        path = section.figure("interpolation", "From one test face to the next, the first ten in order: outside the faces "
-                              "themselves, between them their reconstructions and five steps on the arc from one latent mean "
-                              "to the other. (Along a straight line the middle would be nearer to the mean face.)")
+        path = section.figure("interpolation", "From one test face to the next, the first ten in order. At both ends are the "
+                              "faces themselves, next to them their reconstructions, and between these five steps on the arc "
+                              "from one latent mean to the other. Look for a face at every step. (Along a straight line the "
+                              "middle would be nearer to the mean face.)")
         draw_rows(path, [torch.cat([originals[i:i + 1], decode(vae, interpolate(latents[i], latents[i + 1], shares)),
                                     originals[i + 1:i + 2]]) for i in pairs], [f"{i + 1} to {i + 2}" for i in pairs],
                   ["face", *(f"{share:.2f}" for share in shares.tolist()), "face"])
