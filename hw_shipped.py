@@ -169,7 +169,7 @@ def _accuracies(section, digits, measured, limit):
 
 
 def _mean(about):
-    """Its accuracy, 0 to 1, over its seeds; None if it was measured on images that lack digits, which compares with no other."""
+    """Its accuracy, 0 to 1, over its seeds; None if its test images lacked digits, which compares with no other."""
     if about.get("target_absent_digits"):
         return None
     return statistics.mean(about.get("seeds", {}).values() or [about["target_accuracy"]])
