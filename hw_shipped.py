@@ -156,7 +156,7 @@ def _accuracies(section, digits, measured, limit):
     rows.append(["best other answer, any method", *(percent(OTHERS.get(pair)) for pair in PAIRS)])
     lacking = "".join(
         f" {METHODS[problem][0]}'s for {_title(pair)} was measured on images without the digits "
-        f"{', '.join(map(str, about['target_absent_digits']))}, which is easier."
+        f"{', '.join(map(str, about['target_absent_digits']))}, and does not compare with the others."
         for problem, files in digits.items() for pair, (_, about) in files.items() if about.get("target_absent_digits"))
     here = f" The test images here: the first {limit:,} of each domain." if measured and limit else ""
     section.table(["%", *map(_title, PAIRS)], rows, "Accuracy on the target's test images, one training each unless seeds are "
