@@ -58,9 +58,9 @@ def test_the_page_stands_alone_and_says_sample_data(small_report, sample_data):
             targets.extend(filter(None, [attributes.get("href")]))
             anchors.extend(filter(None, [attributes.get("id")]))
     Reader().feed(page)
-    assert len(sources) == 26 + 2 and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert len(sources) == 27 + 2 and all(source.startswith("data:image/png;base64,") for source in sources)
     links = [target for target in targets if target != "data:,"]        # an empty icon, so that none is asked for
-    assert len(links) == 2 + 4 + 19 and set(links) <= {f"#{anchor}" for anchor in anchors}
+    assert len(links) == 2 + 4 + 20 and set(links) <= {f"#{anchor}" for anchor in anchors}
     assert len(set(anchors)) == len(anchors)
     assert "http://" not in page and "https://" not in page
     assert "Sample data." in page
@@ -69,10 +69,10 @@ def test_the_page_stands_alone_and_says_sample_data(small_report, sample_data):
     assert page.index("Sample data.") > places[1], "it is not said of the models that come with the code"
     for problem in ("p1", "p2", "p3", "p4"):
         assert f"<code>bash hw_report.sh --only {problem} --data {sample_data} --preset sample " in page
-    for settings, results in (("1.1", "1.7"), ("2.1", "2.4"), ("3.5", "3.6"), ("4.3", "4.4")):
+    for settings, results in (("1.1", "1.7"), ("2.1", "2.4"), ("3.5", "3.6"), ("4.3", "4.5")):
         assert page.rindex(f">{settings} ") > page.rindex(f">{results} "), "details come last"
     for number in ("1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "2.1", "2.2", "2.3", "2.4", "3.1–3.3", "3.4", "3.5", "3.6",
-                   "4.1", "4.2", "4.3", "4.4"):
+                   "4.1", "4.2", "4.3", "4.4", "4.5"):
         assert f">{number} " in page
     for bar in ("lower bound [0-9.]+, report 13.7", "DANN [0-9.]+, report 28.7", "ADDA [0-9.]+, report 10.1",
                 "upper bound [0-9.]+, report 91.3"):

@@ -169,9 +169,9 @@ def test_charts_of_the_page(digits):
     report = {"source": ["13.7", "20.0", "40.5"], "dann": ["28.7", "48.2", "51.7"], "adda": ["10.1", "15.9", "13.2"],
               "target": ["91.3", "91.5", "96.9"]}
     names = {"source": "lower bound", "dann": "DANN", "adda": "ADDA", "target": "upper bound"}
-    assert page.labels[:3] == [f"{title}: " + "; ".join(
+    assert page.labels[:4] == ["Contents", *(f"{title}: " + "; ".join(
         f"{name} {show(means(method)[pair])}, report {report[method][pair]}" for method, name in names.items())
-        for pair, title in enumerate(HEADER[1:])]
+        for pair, title in enumerate(HEADER[1:]))]
     # the bars are as long as their numbers say: 160 units are 100 %
     text = (digits[1] / "index.html").read_text()
     charts = re.findall(r"<svg viewBox=.*?</svg>", text)
@@ -347,7 +347,7 @@ def test_tables_and_figures_of_the_vae(tiny_data, tmp_path, monkeypatch):
     assert section["results"]["test_kl"] == pytest.approx(numbers[0.4][1], rel=1e-4)
     texts = " ".join(block["text"] for block in section["blocks"] if block["kind"] == "text")
     # of the fall from 100 to 25, 100 - 33.3 is done after the third epoch
-    assert "89 % is done after epoch 3 of 4" in texts
+    assert "falls by 75.0 in all, 89 % of which is reached in epoch 3 of 4" in texts
 
     originals, reconstructions, below = drawn.arguments("p1_reconstructions")
     assert torch.allclose(originals, faces) and torch.allclose(torch.tensor(below), errors, rtol=1e-3)
