@@ -156,25 +156,28 @@ def _accuracies(section, digits, measured, limit):
     rows.append(["best other answer, any method", *(percent(OTHERS.get(pair)) for pair in PAIRS)])
     lacking = "".join(
         f" {METHODS[problem][0]}'s for {_title(pair)} was measured on images without the digits "
-        f"{', '.join(map(str, about['target_absent_digits']))}, and does not compare with the others."
+        f"{', '.join(map(str, about['target_absent_digits']))}, and does not compare with the others; the chart leaves it out."
         for problem, files in digits.items() for pair, (_, about) in files.items() if about.get("target_absent_digits"))
     here = f" The test images here: the first {limit:,} of each domain." if measured and limit else ""
     section.table(["%", *map(_title, PAIRS)], rows, "Accuracy on the target's test images, one training each unless seeds are "
                   "given (sd: sample standard deviation). The report and the other answers used the course's own test images."
                   f"{lacking}{here} A dash: not shipped, or not stated.")
-    best = {pair: max(row[pair] for row in shares.values() if pair in row) for pair in PAIRS
-            if any(pair in row for row in shares.values())}
-    section.text("The better of the two against the best other answer, in percentage points: " + "; ".join(
-        f"{_title(pair)} {100 * (share - OTHERS[pair]):+.1f}" for pair, share in best.items()) + ".")
+    best = {pair: max((row[pair] for row in shares.values() if row.get(pair)), default=None) for pair in PAIRS}
+    if any(best.values()):
+        section.text("The better of the two against the best other answer, in percentage points: " + "; ".join(
+            f"{_title(pair)} {100 * (share - OTHERS[pair]):+.1f}" for pair, share in best.items() if share) + ".")
 
 
 def _mean(about):
+    """The accuracy to hold against others, over the seeds where there are several; None where the test images lack digits."""
+    if about.get("target_absent_digits"):
+        return None
     return statistics.mean(about.get("seeds", {}).values() or [about["target_accuracy"]])
 
 
 def _over_seeds(about):
     values = list(about.get("seeds", {}).values())
-    return f"{percent(_mean(about))} ± {100 * statistics.stdev(values):.2f} ({len(values)})" if len(values) > 1 else None
+    return f"{percent(statistics.mean(values))} ± {100 * statistics.stdev(values):.2f} ({len(values)})" if len(values) > 1 else None
 
 
 def write_points(data):
