@@ -144,28 +144,28 @@ def _accuracies(section, digits, measured, limit):
     for problem, (name, kind, _) in METHODS.items():
         abouts = {pair: about for pair, (_, about) in digits[problem].items()}
         cells = lambda value, abouts=abouts: [value(abouts[pair]) if pair in abouts else None for pair in PAIRS]
-        rows.append([f"{name}, shipped", *cells(lambda about: percent(_mean(about) and about["target_accuracy"]))])
+        rows.append([f"{name}, shipped", *cells(lambda about: percent(about["target_accuracy"]))])
         if any(len(about.get("seeds", {})) > 1 for about in abouts.values()):
             rows.append([f"{name}, mean ± sd (seeds)", *cells(_over_seeds)])
         if any((problem, pair) in measured for pair in PAIRS):
             rows.append([f"{name}, shipped, on the test images here",
                          *(percent(measured.get((problem, pair))) for pair in PAIRS)])
         if any("source_only_accuracy" in about for about in abouts.values()):
-            rows.append([f"{name}, before adaptation", *cells(
-                lambda about: percent(_mean(about) and about.get("source_only_accuracy")))])
+            rows.append([f"{name}, before adaptation", *cells(lambda about: percent(about.get("source_only_accuracy")))])
         rows.append([f"{name}, the report", *(percent(reported(pair, kind)) for pair in PAIRS)])
     rows.append(["best other answer, any method", *(percent(OTHERS.get(pair)) for pair in PAIRS)])
     lacking = "".join(
         f" {METHODS[problem][0]}'s for {_title(pair)} was measured on images without the digits "
-        f"{', '.join(map(str, about['target_absent_digits']))}, so it is left out."
+        f"{', '.join(map(str, about['target_absent_digits']))}, and does not compare with the others; the chart leaves it out."
         for problem, files in digits.items() for pair, (_, about) in files.items() if about.get("target_absent_digits"))
     here = f" The test images here: the first {limit:,} of each domain." if measured and limit else ""
     section.table(["%", *map(_title, PAIRS)], rows, "Accuracy on the target's test images, one training each unless seeds are "
                   "given (sd: sample standard deviation). The report and the other answers used the course's own test images."
                   f"{lacking}{here} A dash: not shipped, or not stated.")
     best = {pair: max(known) for pair in PAIRS if (known := [row[pair] for row in shares.values() if row.get(pair)])}
-    section.text("The better of the two against the best other answer, in percentage points: " + "; ".join(
-        f"{_title(pair)} {100 * (share - OTHERS[pair]):+.1f}" for pair, share in best.items()) + ".")
+    if best:
+        section.text("The better of the two against the best other answer, in percentage points: " + "; ".join(
+            f"{_title(pair)} {100 * (share - OTHERS[pair]):+.1f}" for pair, share in best.items()) + ".")
 
 
 def _mean(about):
@@ -176,8 +176,10 @@ def _mean(about):
 
 
 def _over_seeds(about):
-    values = list(about.get("seeds", {}).values()) if _mean(about) else []
-    return f"{percent(_mean(about))} ± {100 * statistics.stdev(values):.2f} ({len(values)})" if len(values) > 1 else None
+    values = list(about.get("seeds", {}).values())
+    if len(values) < 2:
+        return None
+    return f"{percent(statistics.mean(values))} ± {100 * statistics.stdev(values):.2f} ({len(values)})"
 
 
 def write_points(data):
