@@ -143,12 +143,13 @@ def test_neighbours_come_in_at_both_sides_and_leave_the_middle():
 
 
 def test_blur_spreads_a_point_and_keeps_its_light():
-    point = torch.zeros(32, 3, 28, 28)
+    point = torch.zeros(200, 3, 28, 28)
     point[:, :, 14, 14] = 1
     blurred = augment.blur(point, 1.0)
-    assert torch.allclose(blurred.sum(dim=(2, 3)), torch.ones(32, 3), atol=1e-5)
+    assert torch.allclose(blurred.sum(dim=(2, 3)), torch.ones(200, 3), atol=1e-5)
     peaks = blurred[:, 0, 14, 14]
-    assert peaks.min() < 0.1 and peaks.max() > 0.4 and torch.allclose(blurred, blurred.transpose(2, 3), atol=1e-6)
+    # a Gaussian's peak is 1 / (2 pi variance), where its deviation is large beside a pixel: here up to 2
+    assert 0.04 < peaks.min() < 0.065 and peaks.max() > 0.75 and torch.allclose(blurred, blurred.transpose(2, 3), atol=1e-6)
     assert torch.equal(augment.blur(point, 0.0), point)
 
 

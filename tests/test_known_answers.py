@@ -401,5 +401,5 @@ def test_each_reconstruction_has_its_own_name_and_error(tiny_data, tmp_path, mon
     for name, error, expected in zip(names, errors, reconstructions):
         assert found[name] == pytest.approx(error.item(), abs=1e-5)
         pixels = np.asarray(Image.open(tmp_path / "out" / name)).transpose(2, 0, 1) / 255
-        assert np.abs(pixels - expected.numpy()).max() < 0.01
+        assert np.abs(pixels - expected.numpy()).max() < 0.51 / 255, "rounded to the nearest of 256 levels"
     assert len(set(found.values())) == len(found) and not math.isnan(errors.sum())

@@ -20,7 +20,8 @@ def test_each_faults_place_is_found_once_and_gives_python(path):
     text = (REPOSITORY / path).read_text(encoding="utf-8")
     for old, new, *_ in FAULTS[path]:
         faulty = with_fault(text, old, new)
-        assert ast.dump(ast.parse(faulty)) != ast.dump(ast.parse(text)), f"{new} changes nothing"
+        if path.endswith(".py"):
+            assert ast.dump(ast.parse(faulty)) != ast.dump(ast.parse(text)), f"{new} changes nothing"
 
 
 def test_the_tests_that_should_notice_are_there():

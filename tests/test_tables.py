@@ -310,7 +310,7 @@ def test_the_csv_of_runs(digits, tmp_path, monkeypatch):
 def grades(tmp_path_factory):
     """Three submissions whose numbers all differ, written down: (folder, {name: {task: result}}, the floor of faces)."""
     out, points = tmp_path_factory.mktemp("grades"), [
-        ("p1_swd", -math.inf, 200.5, 1.0), ("p2_swd", -math.inf, 211.0, 0.5), ("p3_svhn_accuracy", 31.31, 34.0, 2.0),
+        ("p1_swd", -math.inf, 200.5, 1.0), ("p2_swd", -math.inf, 211.0, 0.5), ("p3_svhn_accuracy", 31.25, 34.0, 2.0),
         ("p4_usps_accuracy", 72.0, math.inf, 4.0)]
     tasks = ("p1", "p2", "p3_mnistm", "p3_svhn", "p3_usps", "p4_mnistm", "p4_svhn", "p4_usps")
     graded = hw_grade.Grades(out, {name: name for name in ("worst", "best", "middle")}, tasks, points)
@@ -319,7 +319,7 @@ def grades(tmp_path_factory):
             base = 10 * number + (0, 3, 1)[person]
             more = ({"faces": 32 - person, "swd": 200.0 + base, "nearest": base / 1000, "sharpness": base / 1e4,
                      "diversity": base / 500} if task in ("p1", "p2") else
-                    {"accuracy": 0.31 + base, "never": f"{person}, {number}", "confusion": [
+                    {"accuracy": 0.25 + base, "never": f"{person}, {number}", "confusion": [
                         [100 * truth + 10 * answer + person for answer in range(10)] for truth in range(10)]})
             of_tasks[task] = {"faults": [f"fault of {name} in {task}"], "errors": [f"{name} said {task}"],
                              "seconds": 500.0 + base, "mib": 2000.0 + base, "same": base % 2 == 0} | more
@@ -352,7 +352,7 @@ def test_the_page_of_grades(grades):
     assert ranking == [["submission", "points", *(f"{task} {'swd' if task in ('p1', 'p2') else 'accuracy'}" for task in tasks),
                         "faults"], *([name, score, *map(first, results[name].values()), "8"] for name, score in ranked)]
     assert points[1:] == [["p1_swd", "–", "200.5", "1.0"], ["p2_swd", "–", "211.0", "0.5"],
-                          ["p3_svhn_accuracy", "31.31", "34.0", "2.0"], ["p4_usps_accuracy", "72.0", "–", "4.0"]]
+                          ["p3_svhn_accuracy", "31.25", "34.0", "2.0"], ["p4_usps_accuracy", "72.0", "–", "4.0"]]
 
     def of_faces(name, row):
         return [name, f"{row['swd']:.1f}", str(row.get("faces", "–")), str(row.get("same", "–")), f"{row['nearest']:.3f}",
@@ -371,6 +371,20 @@ def test_the_page_of_grades(grades):
                 assert next(tables) == [["truth", *map(str, range(10))], *(
                     [str(truth), *map(str, counts)] for truth, counts in enumerate(row["confusion"]))]
     assert next(tables, None) is None
+
+
+def test_the_points_are_given_for_the_reports_baselines():
+    points = {}
+    for column, least, most, number in hw_grade.read_points(hw_grade.POINTS):
+        points.setdefault(column, []).append((least, most, number))
+    for problem in ("p3", "p4"):
+        for pair, (_, target) in enumerate(PAIRS):
+            assert points.pop(f"{problem}_{target}_accuracy") == [
+                (float(REPORT[mode][pair]), math.inf, 5) for mode in ("source", "dann")]
+    for problem in ("p1", "p2"):
+        assert points.pop(f"{problem}_faces") == [(32, 32, 10)] and points.pop(f"{problem}_same") == [(1, math.inf, 5)]
+        assert points.pop(f"{problem}_nearest") == [(0.05, math.inf, 5)]
+    assert not points
 
 
 # ---- faces -----------------------------------------------------------------------------------------------------------
@@ -688,4 +702,8 @@ def test_the_maps_of_a_pair_have_its_test_images_with_their_digit_and_domain(tin
     assert title == "SVHN → USPS: domain" and list(domains) == [0] * 7 + [1] * 9
     assert names == ("SVHN (source)", "USPS (target)")
     for block in section.blocks:
-        assert block["map"]["labels"] == [f"SVHN, {digit}" for digit in digits[:7]] + [f"USPS, {digit}" for digit in digits[7:]]
+        about = block["map"]
+        assert about["labels"] == [f"SVHN, {digit}" for digit in digits[:7]] + [f"USPS, {digit}" for digit in digits[7:]]
+        sheet = torch.from_numpy(np.array(Image.open(tmp_path / about["sheet"]))).permute(2, 0, 1)[:, :28] / 255
+        for tile, image in zip(sheet.split(28, dim=2), torch.cat([source, target]), strict=False):
+            assert (tile - image).abs().mean() < 0.1, "as a jpg shows it"
