@@ -159,9 +159,9 @@ def test_coloured_digits_alone_get_neighbours_and_blur(change):
 
 @pytest.mark.parametrize("change, least, most", [("shrink", 0.6, 1.0), ("enlarge", 1.0, 1.4)])
 def test_a_source_digit_is_shrunk_or_enlarged_by_up_to_the_share(change, least, most):
-    square = torch.zeros(300, 3, 28, 28)
-    square[:, 0, 7:21, 7:21] = 1        # red, as gray ones are not enlarged
-    wide = augment(square, PLAIN | {change: 0.4})[:, 0, 14].sum(dim=1) / 14
+    square = torch.zeros(300, 3, 120, 120)
+    square[:, 0, 30:90, 30:90] = 1      # red, as gray ones are not enlarged
+    wide = augment(square, PLAIN | {change: 0.4})[:, 0, 60].sum(dim=1) / 60
     assert least - 0.02 < wide.min() < least + 0.05 and most - 0.05 < wide.max() < most + 0.02
 
 

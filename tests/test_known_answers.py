@@ -309,13 +309,13 @@ class Dimmer(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.half = torch.nn.Parameter(torch.tensor(0.5))
+        self.factor = torch.nn.Parameter(torch.tensor(0.5))
 
     def encoder(self, images):
         return images.flatten(1), 0 * images.flatten(1)
 
     def decoder(self, latents):
-        return self.half * latents.view(-1, 3, 4, 4)
+        return self.factor * latents.view(-1, 3, 4, 4)
 
 
 def test_a_measure_over_many_faces_is_that_of_all():
