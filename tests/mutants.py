@@ -7,6 +7,7 @@ PyTorch is imported once; each fault is then tried by a process forked from ther
 in FAULTS, in tests/faults.py; test_mutants.py sees that their places are still found.
 """
 import argparse
+import gc
 import multiprocessing
 import os
 import shutil
@@ -121,6 +122,7 @@ def main():
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     for name in PRELOADED:
         __import__(name)
+    gc.freeze()         # pytest collects garbage at its end, five times, which among all of these takes longer than most tests
     faults = [(path, old, new, tests) for path, rows in FAULTS.items() for old, new, *tests in rows
               if any(word in path or word in new for word in args.only)]
     started = time.monotonic()
