@@ -7,6 +7,7 @@ PyTorch is imported once; each fault is then tried by a process forked from ther
 in FAULTS, in tests/faults.py; test_mutants.py sees that their places are still found.
 """
 import argparse
+import gc
 import multiprocessing
 import os
 import shutil
@@ -19,10 +20,10 @@ from pathlib import Path
 from tests.faults import FAULTS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LONGEST = 300       # seconds that the tests of one fault may take; a fault that makes them hang is noticed
+LONGEST = 600       # seconds that the tests of one fault may take; a fault that makes them hang is noticed
 PRELOADED = ("torch", "torchvision", "torch.optim.swa_utils", "matplotlib.pyplot", "sklearn.manifold", "sklearn.linear_model",
              "sklearn.datasets", "scipy.io", "pytest", "hypothesis")
-SHOWN = {True: "noticed", False: "SURVIVED"}
+SHOWN = {"fails": "noticed", "hangs": "noticed, for it hangs", "passes": "SURVIVED"}
 
 
 def with_fault(text, old, new):
@@ -56,8 +57,8 @@ def call_pytest(folder, tests, log):
     os._exit(code)
 
 
-def tests_fail(folder, tests, log):
-    """Whether some of these tests fail in the copy `folder`. Raises RuntimeError if pytest itself could not run them."""
+def try_tests(folder, tests, log):
+    """How these tests end in the copy `folder`: a key of SHOWN. Raises RuntimeError if pytest itself could not run them."""
     process = multiprocessing.get_context("fork").Process(target=call_pytest, args=(folder, tests, log))
     process.start()
     process.join(LONGEST)
@@ -68,7 +69,7 @@ def tests_fail(folder, tests, log):
     shutil.rmtree(log.with_suffix(".tests"), ignore_errors=True)
     if not hangs and process.exitcode not in (0, 1, 2):     # passed, failed, or the tests cannot even be imported
         raise RuntimeError(f"pytest ended with {process.exitcode}: {log.read_text()[-2000:]}")
-    return hangs or process.exitcode != 0
+    return "hangs" if hangs else "fails" if process.exitcode else "passes"
 
 
 def work(number, root, tasks, results):
@@ -84,8 +85,8 @@ def work(number, root, tasks, results):
                 os.utime(folder / path, (count + 1, count + 1))
             started = time.monotonic()
             log = root / f"log{number}.txt"
-            fails = tests_fail(folder, tests, log)
-            results.put((path, old, new, fails, time.monotonic() - started, log.read_text()[-3000:]))
+            ending = try_tests(folder, tests, log)
+            results.put((path, old, new, ending, time.monotonic() - started, log.read_text()[-3000:]))
         except Exception as error:      # whatever it is, the main process is to say it
             results.put((path, old, new, None, 0.0, str(error)))
         finally:
@@ -121,6 +122,7 @@ def main():
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     for name in PRELOADED:
         __import__(name)
+    gc.freeze()         # pytest collects garbage at its end, five times, which among all of these takes longer than most tests
     faults = [(path, old, new, tests) for path, rows in FAULTS.items() for old, new, *tests in rows
               if any(word in path or word in new for word in args.only)]
     started = time.monotonic()
@@ -129,18 +131,18 @@ def main():
     for *_, tests in faults:
         for test in tests:
             files.setdefault(test.split("::")[0], {})[test] = True
-    for *_, fails, _, said in run([(None, "", "", list(tests)) for tests in files.values()], args.jobs):
-        if fails is not False:
+    for *_, ending, _, said in run([(None, "", "", list(tests)) for tests in files.values()], args.jobs):
+        if ending != "passes":
             sys.exit(f"error: tests fail without any fault, so that nothing can be said:\n{said}")
     print(f"the tests pass without any fault ({time.monotonic() - started:.0f} s)", flush=True)
 
     survivors, broken = [], []
-    for path, old, new, fails, seconds, said in run(faults, args.jobs):
+    for path, old, new, ending, seconds, said in run(faults, args.jobs):
         fault = f"{path}: {' '.join(old.split())}  →  {' '.join(new.split())}"
-        print(f"{SHOWN.get(fails, 'ERROR')} ({seconds:.0f} s) {fault}", *[said] * (fails is None), sep="\n", flush=True)
-        if fails is None:
+        print(f"{SHOWN.get(ending, 'ERROR')} ({seconds:.0f} s) {fault}", *[said] * (ending is None), sep="\n", flush=True)
+        if ending is None:
             broken.append(fault)
-        elif not fails:
+        elif ending == "passes":
             survivors.append(fault)
     print(f"\n{len(faults)} faults in {time.monotonic() - started:.0f} s: {len(survivors)} survived, {len(broken)} could not "
           "be tried", *survivors, *broken, sep="\n")

@@ -6,10 +6,19 @@ import torch
 from torch.nn import functional as F
 
 import hw_eval
-from common.adaptation import AUGMENTATION, NO_LABEL, PseudoLabels, augment, augment_target, label_target_train
+from common.adaptation import (
+    AUGMENTATION,
+    NO_LABEL,
+    MultilinearMap,
+    PseudoLabels,
+    absent_digits,
+    augment,
+    augment_target,
+    label_target_train,
+)
 from common.data.layout import Digits
 from common.training.augment import resize, to_float
-from common.training.steps import make_schedule
+from common.training.steps import SCHEDULES, make_schedule
 
 PLAIN = {setting.name: setting.neutral for setting in AUGMENTATION}
 
@@ -51,6 +60,37 @@ def test_a_digit_that_is_rarely_predicted_is_given_its_share():
     labels.start(shares)
     # 3 has 0.87 of all, 8 has 0.13: the last is 0.6 / 0.87 = 0.69 to 0.4 / 0.13 = 3.08, the others 1.03 to 0.77
     assert labels.look_up(torch.arange(10)).tolist() == [3] * 9 + [8]
+
+
+def test_labels_follow_the_images_that_were_seen_alone():
+    labels = PseudoLabels(10, confidence=0.3)
+    labels.start(ten_images(0.8).softmax(dim=1))
+    before = labels.means.clone()
+    labels.update(torch.tensor([7, 2]), torch.stack([logits_of(1, 0.9), logits_of(5, 0.9)]))
+    for image, digit in ((7, 1), (2, 5)):
+        expected = 0.6 * before[image] + 0.4 * logits_of(digit, 0.9).softmax(dim=0)
+        assert torch.allclose(labels.means[image], expected)
+    assert torch.equal(labels.means[[0, 1, 3, 4, 5, 6, 8, 9]], before[[0, 1, 3, 4, 5, 6, 8, 9]])
+
+
+def test_a_discriminator_compares_the_domains_digit_by_digit():
+    """Long et al. 2018, equation 6: (R f) * (S p) / sqrt(D), with R and S from N(0, 1)."""
+    torch.manual_seed(0)
+    together = MultilinearMap(400)
+    for fixed in (together.of_features, together.of_predictions):
+        assert abs(fixed.mean()) < 0.05 and fixed.std() == pytest.approx(1, rel=0.03)
+    features, logits = torch.randn(6, 400, requires_grad=True), torch.randn(6, 10, requires_grad=True)
+    seen = together(features, logits)
+    of_features = torch.einsum("nd,de->ne", features, together.of_features)
+    of_predictions = torch.einsum("nc,ce->ne", F.softmax(logits, dim=1), together.of_predictions)
+    assert torch.allclose(seen, of_features * of_predictions / math.sqrt(400), rtol=1e-3, atol=1e-4)
+    seen.square().sum().backward()
+    assert features.grad.abs().max() > 0 and logits.grad is None, "no gradient to the predictions"
+    assert not list(together.parameters()) and set(together.state_dict()) == {"of_features", "of_predictions"}
+
+
+def test_digits_that_a_split_lacks():
+    assert absent_digits(torch.tensor([9, 0, 1, 3, 4, 5, 6, 7, 0])) == [2, 8] and absent_digits(torch.arange(10)) == []
 
 
 def test_before_the_first_prediction_no_image_has_a_label():
@@ -108,6 +148,29 @@ def test_coloured_digits_alone_are_enlarged():
     assert all((one - other).abs().max() > 0.1 for one, other in zip(changed[8:], coloured))
 
 
+@pytest.mark.parametrize("change", ["neighbours", "blur"])
+def test_coloured_digits_alone_get_neighbours_and_blur(change):
+    coloured = torch.rand(8, 3, 28, 28)
+    gray = coloured[:, :1].expand(-1, 3, -1, -1)
+    changed = augment(torch.cat([gray, coloured]), PLAIN | {change: 1.0})
+    assert torch.equal(changed[:8], gray)
+    assert sum(torch.equal(one, other) for one, other in zip(changed[8:], coloured)) <= 1, "which may be its own neighbour"
+
+
+@pytest.mark.parametrize("change, least, most", [("shrink", 0.6, 1.0), ("enlarge", 1.0, 1.4)])
+def test_a_source_digit_is_shrunk_or_enlarged_by_up_to_the_share(change, least, most):
+    square = torch.zeros(300, 3, 120, 120)
+    square[:, 0, 30:90, 30:90] = 1      # red, as gray ones are not enlarged
+    wide = augment(square, PLAIN | {change: 0.4})[:, 0, 60].sum(dim=1) / 60
+    assert least - 0.02 < wide.min() < least + 0.05 and most - 0.05 < wide.max() < most + 0.02
+
+
+def test_the_share_of_digits_on_backgrounds():
+    gray = torch.rand(400, 1, 8, 8).expand(-1, 3, -1, -1)
+    placed = augment(gray, PLAIN | {"backgrounds": 0.2}, backgrounds=torch.rand(400, 3, 8, 8))
+    assert 50 < (placed != gray).flatten(1).any(dim=1).sum() < 110
+
+
 def test_preset_report_changes_no_digit():
     images = torch.rand(4, 3, 28, 28)
     assert torch.equal(augment(images, PLAIN, backgrounds=1 - images), images)
@@ -131,6 +194,19 @@ def test_schedules():
     cycle = rates("one-cycle", steps=101)
     assert cycle[0] == pytest.approx(0.5 / 25) and max(cycle) == pytest.approx(0.5, rel=1e-2) and cycle[100] < 1e-5
     assert 4 <= cycle.index(max(cycle)) <= 5 and cycle[52] == pytest.approx(0.25, rel=3e-2), "half way down"
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_schedules_keep_each_groups_rate_and_the_momentum(kind):
+    groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.5, 0.01)]
+    optimizer = torch.optim.Adam(groups, betas=(0.6, 0.99))
+    schedule = make_schedule(optimizer, kind, 30)
+    for _ in range(10):
+        optimizer.step()
+        schedule.step()
+        assert all(group["betas"] == (0.6, 0.99) for group in optimizer.param_groups)
+        one, other = (group["lr"] for group in optimizer.param_groups)
+        assert one == pytest.approx(50 * other)
 
 
 def test_what_a_run_says_of_its_target_without_labels(tmp_path):

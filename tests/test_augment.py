@@ -57,6 +57,22 @@ def test_brightness_and_contrast_vary_and_stay_in_range(images):
     assert means.std() > 0.05 and 0.75 < means.min() and means.max() < 1.25
 
 
+def test_contrast_changes_about_the_gray_that_the_eye_sees():
+    """Half of each image is blue, half of it a brighter blue: both move away from, or towards, the gray of their luminance."""
+    images = torch.zeros(400, 3, 8, 8)
+    images[:, 2, :4], images[:, 2, 4:] = 0.4, 0.6
+    red, _, blue = augment.change_brightness_and_contrast(images, 0.2).unbind(1)
+    dark, bright = blue[:, 0, 0], blue[:, -1, 0]
+    spread, level = (bright - dark) / 0.2, (bright + dark) / 2
+    # with a factor b of brightness and c of contrast: a spread of bc, a level of 0.114 * 0.5b + (0.5b - 0.114 * 0.5b) * c
+    brightness = (level - 0.5 * 0.886 * spread) / (0.5 * 0.114)
+    contrast = spread / brightness
+    black = (red[:, 0, 0] > 0).float().mean()       # which contrast above 1 leaves black
+    for factor in (brightness, contrast):
+        assert 0.79 < factor.min() < 0.83 and 1.17 < factor.max() < 1.21 and factor.mean() == pytest.approx(1, abs=0.02)
+    assert black == pytest.approx((contrast < 1).float().mean().item())
+
+
 def test_geometry_of_nothing_changes_nothing(images):
     assert torch.allclose(augment.change_geometry(images, 0, (1, 1), 0), images, atol=1e-5)
 
@@ -65,6 +81,33 @@ def test_geometry_scales_about_the_centre():
     square = torch.zeros(1, 3, 28, 28)
     square[:, :, 7:21, 7:21] = 1
     assert augment.change_geometry(square, 0, (0.5, 0.5), 0).mean() == pytest.approx(square.mean().item() / 4, rel=0.1)
+
+
+def place_of(images):
+    """The middle of what is bright in each image, in shares of its size from the image's middle: across and down, each [N]."""
+    weights = images.mean(dim=1) / images.mean(dim=1).sum(dim=(1, 2), keepdim=True)
+    axis = (torch.arange(images.shape[-1]) + 0.5) / images.shape[-1] - 0.5
+    return (weights.sum(dim=1) * axis).sum(dim=1), (weights.sum(dim=2) * axis).sum(dim=1)
+
+
+def test_geometry_turns_shifts_and_scales_by_up_to_what_is_said():
+    dot = torch.zeros(500, 3, 40, 40)
+    dot[:, :, 18:22, 30:34] = 1         # 0.3 of the width to the right of the middle
+    across, down = place_of(augment.change_geometry(dot, 30, (1, 1), 0))
+    angle = torch.rad2deg(torch.atan2(down, across))
+    assert -30.5 < angle.min() < -27 and 27 < angle.max() < 30.5
+    assert torch.allclose((across ** 2 + down ** 2).sqrt(), torch.tensor(0.3), atol=0.01)
+    across, down = place_of(augment.change_geometry(dot, 0, (1, 1), 0.1))
+    for move in (across - 0.3, down):
+        assert -0.101 < move.min() < -0.09 and 0.09 < move.max() < 0.101
+    assert abs(torch.corrcoef(torch.stack([across, down]))[0, 1]) < 0.3, "in both directions on its own"
+    square = torch.zeros(300, 1, 120, 120)
+    square[:, :, 30:90, 30:90] = 1
+    changed = augment.change_geometry(square, 0, (0.6, torch.full((300, 1), 1.4)), 0)[:, 0]
+    wide, high = changed[:, 60].sum(dim=1) / 60, changed[:, :, 60].sum(dim=1) / 60
+    for scale in (wide, high):
+        assert 0.58 < scale.min() < 0.65 and 1.35 < scale.max() < 1.42
+    assert abs(torch.corrcoef(torch.stack([wide, high]))[0, 1]) < 0.3, "width and height on their own"
 
 
 def test_a_background_is_inverted_where_the_digit_is(images):
@@ -100,12 +143,13 @@ def test_neighbours_come_in_at_both_sides_and_leave_the_middle():
 
 
 def test_blur_spreads_a_point_and_keeps_its_light():
-    point = torch.zeros(32, 3, 28, 28)
+    point = torch.zeros(200, 3, 28, 28)
     point[:, :, 14, 14] = 1
     blurred = augment.blur(point, 1.0)
-    assert torch.allclose(blurred.sum(dim=(2, 3)), torch.ones(32, 3), atol=1e-5)
+    assert torch.allclose(blurred.sum(dim=(2, 3)), torch.ones(200, 3), atol=1e-5)
     peaks = blurred[:, 0, 14, 14]
-    assert peaks.min() < 0.1 and peaks.max() > 0.4 and torch.allclose(blurred, blurred.transpose(2, 3), atol=1e-6)
+    # a Gaussian's peak is 1 / (2 pi variance), where its deviation is large beside a pixel: here up to 2
+    assert 0.04 < peaks.min() < 0.065 and peaks.max() > 0.75 and torch.allclose(blurred, blurred.transpose(2, 3), atol=1e-6)
     assert torch.equal(augment.blur(point, 0.0), point)
 
 
@@ -114,6 +158,8 @@ def test_faded_images_keep_their_mean_and_lose_contrast(images):
     ratio = faded.std(dim=(1, 2, 3)) / images.std(dim=(1, 2, 3))
     assert torch.allclose(faded.mean(dim=(1, 2, 3)), images.mean(dim=(1, 2, 3)), atol=0.01)
     assert 0.2 <= ratio.min() < 0.4 and 0.8 < ratio.max() < 1.05
+    even = torch.full((8, 3, 28, 28), 0.5)
+    assert augment.fade(even, 1.0).std().item() == pytest.approx(0.03, rel=0.05), "the noise"
     assert torch.equal(augment.fade(images, 0.0), images)
 
 
@@ -145,3 +191,12 @@ def test_what_the_discriminator_is_shown_moves_and_recolours_each_image_and_lets
     assert top.min() == 14 and top.max() == 30, "shifted by up to an eighth of 64 pixels"
     changed.sum().backward()
     assert images.grad[:, :, 32, 32].abs().min() > 0
+
+
+def test_saturation_and_brightness_of_what_the_discriminator_is_shown():
+    images = torch.tensor([-0.3, 0.0, 0.3]).view(1, 3, 1, 1).expand(500, 3, 8, 8)
+    changed = augment.recolour(images)
+    saturation = (changed[:, 2] - changed[:, 0])[:, 0, 0] / 0.6         # times a contrast of 0.5 to 1.5
+    assert 0 <= saturation.min() < 0.05 and 2.5 < saturation.max() <= 3
+    brightness = changed.mean(dim=(1, 2, 3))
+    assert -0.5 <= brightness.min() < -0.48 and 0.48 < brightness.max() <= 0.5

@@ -17,7 +17,7 @@ from common.data import grid
 from common.data import layout as course_layout
 from common.data.archive import Archive
 from common.data.images import list_images, read_image
-from common.data.layout import ATTRIBUTES, load_digits, load_faces
+from common.data.layout import ATTRIBUTES, digest, load_digits, load_faces
 from common.training import device
 from common.training.device import StreamedImages, on_device
 
@@ -69,6 +69,19 @@ def test_cache_notices_a_changed_image(layout):
     load_digits(layout, "usps", "train")
     Image.new("L", (28, 28), 200).save(layout / "digits/usps/train/00001.png")
     assert load_digits(layout, "usps", "train").images[1].unique().tolist() == [200]
+
+
+def test_a_digest_is_of_pixels_and_labels(layout):
+    table, images = layout / "digits/usps/train.csv", layout / "digits/usps/train"
+    found = [digest(layout, "usps", "train")]
+    table.write_text(table.read_text().replace("00001.png,0", "00001.png,1"))
+    found.append(digest(layout, "usps", "train"))
+    Image.new("L", (28, 28), 21).save(images / "00002.png")
+    found.append(digest(layout, "usps", "train"))
+    assert len(set(found)) == 3
+    (images / "00002.png").rename(images / "other.png")
+    table.write_text(table.read_text().replace("00002.png", "other.png"))
+    assert digest(layout, "usps", "train") == found[-1], "but not of the files' names"
 
 
 def test_a_damaged_cache_is_made_again(layout):

@@ -1,6 +1,7 @@
 """Faults while a run goes on: what stops it, what it leaves, and that it can go on. The long ones are in torture.py."""
 import contextlib
 import fcntl
+import itertools
 import os
 import resource
 import signal
@@ -15,7 +16,8 @@ from torch.nn import functional as F
 from common.adaptation import label_folder
 from common.cli import UserError, run_command
 from common.data import images
-from common.files import PART
+from common.files import PART, read_json
+from common.runs.read import read_metrics
 from common.training import run as run_folder
 from common.training.run import Run
 from common.training.steps import Averages, binary_cross_entropy
@@ -139,6 +141,24 @@ def test_weights_that_are_not_finite_reach_no_checkpoint(settings, tmp_path):
         run.end_epoch(loss=1.0)
     state = load_file(tmp_path / "checkpoint.pt")
     assert state["epoch"] == 1 and state["parts"]["network"]["bias"].isfinite().all()
+
+
+def test_the_time_of_a_run_is_that_of_all_its_epochs(settings, monkeypatch):
+    """By a clock that ticks whenever it is read; the run goes on after its second epoch."""
+    monkeypatch.setattr(run_folder.time, "perf_counter", itertools.count().__next__)
+    for resume, epochs in ((False, 2), (True, 3)):
+        run = Run(settings | {"resume": resume}, 3, {})
+        while run.epoch < epochs:
+            list(run.batches(range(1), Averages()))
+            run.end_epoch(loss=1.0)
+        run.lock.close()
+    run.finish()
+    rows = read_metrics(run.folder)
+    seconds = [float(row["seconds"]) for row in rows]
+    assert seconds[0] >= 1 and all(later >= before + 1 for before, later in zip(seconds, seconds[1:]))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    summary = read_json(run.folder / "summary.json")
+    assert (summary["train_seconds"], summary["epochs"]) == (seconds[-1], 3)
 
 
 def test_binary_cross_entropy_is_torchs_but_for_nan():

@@ -20,7 +20,7 @@ from torchvision.utils import make_grid, save_image
 import hw_grade
 from common import cli
 from common.cli import UserError
-from common.data.layout import ATTRIBUTES
+from common.data.layout import ATTRIBUTES, load_faces
 from common.metrics import faces as metrics
 from common.metrics.faces import nearest
 from grading import exam, watch
@@ -326,6 +326,23 @@ def test_scripts_by_another_name_behind_a_prefix(data, tmp_path):
     assert row["p3_mnistm_accuracy"] == "100" and "there is no hw3_p4.sh, but hw3_p3.sh, hw_p3.sh" in row["faults"]
 
 
+def test_an_answer_is_held_against_each_images_own_label(data, tmp_path):
+    marking = exam.Exam(data, tmp_path, 1)
+    images, truth = marking.digits["mnistm"]
+    assert sorted(images) != list(images) and truth.tolist() == 2 * list(range(10))
+    for (name, content), label in zip(images.items(), truth.tolist()):
+        (tmp_path / name).write_bytes(content)
+        assert np.unique(Image.open(tmp_path / name)).tolist() == [20 * label], "the image under that name has that label"
+    answer, result = truth.clone(), {"faults": []}
+    answer[truth == 3] = 5
+    answer[7] = 8
+    marking.judge(answer.int(), "p3_mnistm", result)
+    assert result["accuracy"] == pytest.approx(85) and result["never"] == "3"
+    for said, count in ((0, 2), (3, 0), (5, 2), (7, 1), (8, 2)):
+        assert result["confusion"][said][said] == count
+    assert (result["confusion"][3][5], result["confusion"][7][8], sum(map(sum, result["confusion"]))) == (2, 1, 20)
+
+
 def test_submissions_of_the_same_name_have_rows_of_their_own(data, tmp_path):
     rows = grade(hand_in(tmp_path / "a/hw3", data, 'answer "$1" "$3"'), hand_in(tmp_path / "b/hw3", data, "exit 1"),
                  tmp_path / "a/../a/hw3", "--data", data, "--out", tmp_path / "grades", "--jobs", "2")
@@ -404,6 +421,26 @@ def test_copies_are_near_mirrored_or_noisy():
     faces[1, :, :8] ^= 1
     distances, which = nearest(faces, real)
     assert which[:3].tolist() == [1050, 1051, 3] and distances[:3].max() < 0.01 and distances[3:].min() > 0.2
+
+
+def test_faces_are_measured_against_those_that_the_legend_names(tmp_path):
+    data = add_faces(tmp_path / "hw3_data", count=12)
+    train, test = (load_faces(data, split).images for split in ("train", "test"))
+    marking = exam.Exam(data, tmp_path, 1)
+    faces = (make_faces(10) * 255).byte()
+    faces[4], faces[7] = train[9], test[2].flip(-1)
+    found, pairs = marking.measure(faces)
+    assert found["swd"] == pytest.approx(metrics.sliced_wasserstein(faces, test)["mean"][0])
+    assert found["swd"] != pytest.approx(metrics.sliced_wasserstein(faces, train)["mean"][0])
+    assert found["sharpness"] == pytest.approx(metrics.sharpness(faces / 255)) and found["copies"] == 2
+    assert found["diversity"] == pytest.approx(metrics.pairwise_diversity(faces / 255)) and found["nearest"] < 1e-3
+    assert pairs.shape == (10, 3, 64, 64) and {4, 7} == {
+        next(i for i in range(10) if torch.equal(pair, faces[i])) for pair in pairs[:2]}
+    below = {next(i for i in range(10) if torch.equal(pair, faces[i])): real for pair, real in zip(pairs[:2], pairs[5:7])}
+    assert torch.equal(below[4], train[9]) and torch.equal(below[7], test[2])
+    assert marking.floor["swd"] == pytest.approx(metrics.sliced_wasserstein(train, test)["mean"][0])
+    distances = (test[:, None] / 255 - torch.cat([train, train.flip(-1)])[None] / 255).square().mean(dim=(2, 3, 4)).sqrt()
+    assert marking.floor["nearest"] == pytest.approx(distances.min().item(), rel=1e-3)
 
 
 @pytest.fixture(scope="module")

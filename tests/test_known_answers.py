@@ -18,9 +18,12 @@ import p1_vae.inference
 import p2_dcgan.inference
 import p3_dann.inference
 import p4_adda.inference
+from common.cli import UserError
+from common.data.csv_files import read_labels
 from common.data.images import stream_images
 from common.training.weights import save_weights
 from p1_vae.model import VAE
+from p1_vae.train import evaluate
 from p2_dcgan.model import Generator
 from p3_dann.model import Classifier, FeatureExtractor
 from p4_adda.model import LeNetClassifier, LeNetEncoder2
@@ -171,6 +174,36 @@ def test_the_weights_are_those_of_the_pair_that_ends_in_the_target(problem, tmp_
         assert tiny.read_rows(tmp_path / "pred.csv") == [["image_name", "label"], ["image.png", str(2 + shift)]]
 
 
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_weights_of_another_target_are_refused(problem, tmp_path, monkeypatch):
+    save_colour_network(tmp_path / "weights.pt", problem, "svhn", True)
+    (tmp_path / "images").mkdir()
+    plain(2).save(tmp_path / "images" / "image.png")
+    with pytest.raises(UserError, match="was trained for target svhn, not usps"):
+        run(monkeypatch, PROBLEMS[problem][0], tmp_path / "images", "usps", tmp_path / "pred.csv", "--weights",
+            tmp_path / "weights.pt", "--device", "cpu")
+    assert not (tmp_path / "pred.csv").exists()
+
+
+FORMS = {
+    "plain": b"image_name,label\n1.png,3\na b.png,0\n\xc3\xa9.png,9\n",
+    "semicolons": b"image_name;label\n1.png;3\na b.png;0\n\xc3\xa9.png;9\n",
+    "tabs": b"image_name\tlabel\n1.png\t3\na b.png\t0\n\xc3\xa9.png\t9\n",
+    "a mark and CRLF": b"\xef\xbb\xbfimage_name,label\r\n1.png,3.0\r\na b.png,0\r\n\xc3\xa9.png,9\r\n",
+    "a line that says how": b"sep=|\nimage_name|label\n1.png|3\na b.png|0\n\xc3\xa9.png|9\n",
+    "other columns first": b"label,sure,image_name\n3,7,1.png\n0,8,a b.png\n9,6,\xc3\xa9.png\n",
+    "no header": b"1.png,3\na b.png,0\n\xc3\xa9.png,9\n",
+    "no header, semicolons": b"1.png;3\na b.png;0\n\xc3\xa9.png;9\n",
+    "UTF-16": "image_name\tlabel\n1.png\t3\na b.png\t0\né.png\t9\n".encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_of_a_csv_of_any_form(form, tmp_path):
+    (tmp_path / "labels.csv").write_bytes(FORMS[form])
+    assert read_labels(tmp_path / "labels.csv") == {"1.png": 3, "a b.png": 0, "é.png": 9}
+
+
 # ---- what a run says of itself ---------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
@@ -271,6 +304,27 @@ def test_error_and_divergence_of_the_vae(tiny_data, tmp_path, monkeypatch):
     assert (summary["test_images"], summary["train_images"]) == (6, 8)
 
 
+class Dimmer(torch.nn.Module):
+    """A VAE whose latent is the image itself, with a variance of 1, and whose reconstructions are half as bright."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(0.5))
+
+    def encoder(self, images):
+        return images.flatten(1), 0 * images.flatten(1)
+
+    def decoder(self, latents):
+        return self.factor * latents.view(-1, 3, 4, 4)
+
+
+def test_a_measure_over_many_faces_is_that_of_all():
+    faces = torch.randint(0, 256, (300, 3, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    energy = (faces.double() / 255).square()
+    assert evaluate(Dimmer(), faces) == pytest.approx(
+        {"test_mse": energy.mean().item() / 4, "test_kl": energy.sum(dim=(1, 2, 3)).mean().item() / 2}, rel=1e-4)
+
+
 def sharpness_and_diversity(images):
     """By NumPy, of images [N, 3, H, W] in [0, 1]."""
     images = images.double().numpy()
@@ -347,5 +401,5 @@ def test_each_reconstruction_has_its_own_name_and_error(tiny_data, tmp_path, mon
     for name, error, expected in zip(names, errors, reconstructions):
         assert found[name] == pytest.approx(error.item(), abs=1e-5)
         pixels = np.asarray(Image.open(tmp_path / "out" / name)).transpose(2, 0, 1) / 255
-        assert np.abs(pixels - expected.numpy()).max() < 0.01
+        assert np.abs(pixels - expected.numpy()).max() < 0.51 / 255, "rounded to the nearest of 256 levels"
     assert len(set(found.values())) == len(found) and not math.isnan(errors.sum())

@@ -24,6 +24,15 @@ def test_a_probe_finds_what_the_latent_holds_and_nothing_else():
     assert chance["majority"] == pytest.approx(1 - attributes[400:, 1].double().mean().item())
 
 
+def test_a_probe_is_fitted_on_the_training_faces_alone():
+    """On test faces whose marks are the other way round it is wrong."""
+    random = torch.Generator().manual_seed(0)
+    latents = torch.randn(300, 20, generator=random)
+    marks = (latents[:, 3:4] > 0).to(torch.uint8).expand(-1, 13)
+    row = probe(latents[:200], marks[:200], latents[200:], 1 - marks[200:])[ATTRIBUTES[0]]
+    assert row["auc"] < 0.1 and row["accuracy"] < 0.2
+
+
 def test_a_path_between_two_faces_keeps_its_distance_from_the_origin():
     first, second = torch.zeros(256), torch.zeros(256)
     first[0], second[1] = 2.0, 4.0

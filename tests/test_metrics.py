@@ -1,4 +1,5 @@
 """Metrics of faces: what raises and lowers them, and the command that shows them."""
+import math
 import shutil
 import sys
 from types import SimpleNamespace
@@ -50,6 +51,21 @@ def test_real_images_are_within_their_own_interval(real, floor):
     for level, (mean, half_width) in floor.items():
         assert 0 < half_width < mean and abs(again[level][0] - mean) < 2 * half_width
     assert sliced_wasserstein(smooth_images(80, seed=1), real) == floor, "the same seed gives the same numbers"
+
+
+def test_the_distance_of_two_known_sets_of_colours(monkeypatch):
+    """Even gray images, black and white, against all grays: on the smallest level all pixels of a patch are alike, z.
+
+    Standardised, z is -1 or 1 in one set, and even over ±sqrt(3) in the other; their Wasserstein distance is the mean of
+    |1 - sqrt(3) t| for t from 0 to 1, which is 2.5 / sqrt(3) - 1. The numbers of a random direction of length 1 sum to
+    N(0, 1), so a patch's projection is z times that, whose mean size is sqrt(2 / pi).
+    """
+    monkeypatch.setattr(metrics, "REPEATS", 4)
+    two = torch.tensor([0, 255]).repeat(100)
+    every = torch.linspace(0, 255, 200).round()
+    one, other = (level.byte().view(-1, 1, 1, 1).expand(-1, 3, 64, 64).contiguous() for level in (two, every))
+    expected = 1000 * math.sqrt(2 / math.pi) * (2.5 / math.sqrt(3) - 1)
+    assert sliced_wasserstein(one, other)["16"][0] == pytest.approx(expected, rel=0.1)
 
 
 def test_fewer_images_and_other_numbers_of_references_do():

@@ -95,6 +95,31 @@ def test_a_setting_goes_to_the_problems_that_have_it(sample_data, tmp_path, monk
     assert "--image-size is for none of the chosen runs" in refusal(monkeypatch, capsys, *words, "--only", "p4")
 
 
+def test_each_training_is_called_with_what_makes_it_that_run(sample_data, tmp_path, monkeypatch, capsys):
+    jobs = {}
+    monkeypatch.setattr(hw_report, "drawing_jobs", lambda *_: ())
+    monkeypatch.setattr(hw_report, "run_jobs", lambda these, _: jobs.update({job.name: job.command for job in these}) or ())
+    call(monkeypatch, capsys, "--data", sample_data, "--preset", "tuned", "--runs", tmp_path / "runs", "--out",
+         tmp_path / "out", "--seeds", "2", "--limit", "30", "--image-size", "12", "--no-vertical-flip")
+    expected = {"p1_vae": ("p1_vae", "--preset"), "p1_vae_kl1": ("p1_vae", "--kl-weight 1.0")}
+    expected |= {f"p1_vae_kl{weight}": ("p1_vae", f"--kl-weight {weight}") for weight in ("0.02", "0.05", "0.1", "0.25")}
+    expected |= {f"p2_dcgan_{noise}": ("p2_dcgan", f"--noise {noise}") for noise in ("uniform", "gaussian")}
+    for source, target in (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps")):
+        words = f"--source {source} --target {target}"
+        expected |= {f"p3_{source}-{target}_{mode}": ("p3_dann", f"{words} --mode {mode}")
+                     for mode in ("source", "dann", "target")}
+        expected[f"p4_{source}-{target}"] = "p4_adda", words
+    expected |= {f"{name}_seed1": value for name, value in expected.items() if not name.startswith("p1")}
+    assert jobs.keys() == expected.keys()
+    for name, (problem, words) in expected.items():
+        flags = " ".join(jobs[name][2:]) + " "
+        assert jobs[name][2] == f"{problem}.train" and f"--run {tmp_path / 'runs' / name} " in flags
+        assert f"--data {sample_data} --preset tuned " in flags and f"{words} " in flags
+        assert f"--seed {1 if name.endswith('_seed1') else 0} " in flags and "--limit 30 " in flags
+        assert ("--image-size 12 " in flags) == (problem == "p3_dann")
+        assert ("--no-vertical-flip " in flags) == (problem in ("p1_vae", "p2_dcgan"))
+
+
 # ---- what a folder must hold to count --------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")

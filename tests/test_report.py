@@ -246,7 +246,8 @@ def test_a_run_under_another_name_is_not_drawn(tmp_path, capsys):
 
 @pytest.mark.parametrize("uniform, gaussian, verdict", [
     ([50], [90], "one run each cannot tell"),
-    ([50, 52, 54], [60, 61, 62], "so it is here: over 3 seeds each the means differ by +9.0"),
+    # of variances 4 and 1, so that their means have a standard error of the root of 5 / 3
+    ([50, 52, 54], [60, 61, 62], "so it is here: over 3 seeds each the means differ by +9.0, with a standard error of 1.3."),
     ([50, 52, 54], [40, 41, 42], "here it is worse"),
     ([50, 60, 70], [55, 62, 75], "that does not show here"),
 ])

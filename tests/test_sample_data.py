@@ -5,12 +5,22 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import sklearn.datasets
 from PIL import Image
 
 from common.cli import UserError
 from common.data.images import put_on_photograph
 from common.data.layout import ATTRIBUTES, SAMPLE_MARK, is_sample_data, load_digits, load_faces
-from common.sample_data import SIZES, _handwritten, face_images, make_sample_data, mnistm_images, svhn_images, usps_images
+from common.sample_data import (
+    SIZES,
+    _glyph,
+    _handwritten,
+    face_images,
+    make_sample_data,
+    mnistm_images,
+    svhn_images,
+    usps_images,
+)
 
 GENERATORS = {"usps": usps_images, "mnistm": mnistm_images, "svhn": svhn_images, "face": face_images}
 MODES = {"usps": ("L", 28), "mnistm": ("RGB", 28), "svhn": ("RGB", 28), "face": ("RGB", 64)}
@@ -114,6 +124,27 @@ def test_the_digits_load(root):
             # contrast everywhere: no image came out blank
             assert digits.images.float().std((1, 2, 3)).min() > 8
     assert len(load_digits(root, "usps", "test", limit=20).labels) == 20
+
+
+def test_a_label_is_the_digit_that_one_sees(monkeypatch):
+    """By the nearest mean of scikit-learn's digits; of the house numbers' mean images, by the nearest letter."""
+    monkeypatch.setattr("common.sample_data._patch", lambda rng, photographs: np.full((28, 28, 3), 40, np.uint8))
+    normal = lambda rows: (rows - rows.mean(axis=1, keepdims=True)) / rows.std(axis=1, keepdims=True)
+    shrunk = lambda pixels, size: np.asarray(
+        Image.fromarray(pixels.astype(np.float32)).resize(size, Image.Resampling.BOX)).ravel()
+    frame = lambda mask: mask[mask.any(axis=1)][:, mask.any(axis=0)]        # what is bright, without what is around
+    written = sklearn.datasets.load_digits()
+    means = normal(np.stack([written.data[written.target == digit].mean(axis=0) for digit in range(10)]))
+    for images, part in ((usps_images, lambda pixels: pixels), (mnistm_images, lambda pixels: frame(pixels[:, :, 0] == 215))):
+        pixels, labels = zip(*images("test"))
+        nearest = (normal(np.stack([shrunk(part(image), (8, 8)) for image in pixels])) @ means.T).argmax(axis=1)
+        assert (nearest == np.ravel(labels)).mean() > 0.6
+
+    pixels, labels = zip(*svhn_images("test"))
+    light = normal(np.stack([image[4:24, 8:20].mean(axis=2).ravel() for image in pixels]))      # brighter than its wall
+    light = normal(np.stack([light[np.ravel(labels) == digit].mean(axis=0) for digit in range(10)]))
+    letters = normal(np.stack([shrunk(np.asarray(_glyph("DejaVuSans", digit)), (12, 20)) for digit in range(10)]))
+    assert ((light @ letters.T).argmax(axis=1) == np.arange(10)).sum() >= 8
 
 
 def test_the_faces_load_and_their_attributes_make_sense(root):

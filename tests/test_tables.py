@@ -1,8 +1,10 @@
 """Each cell of the page's tables, results.json, the LaTeX and the csv, and each line of a figure, from runs whose numbers all
 differ: it is that of its pair, mode, bound and seed. What the report reached is written here as it is printed there.
 """
+import csv
 import html.parser
 import json
+import math
 import re
 import statistics
 import sys
@@ -11,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import colors
+from PIL import Image
 
+import hw_grade
 import p1_vae.figures
 import p1_vae.measure
 import p2_dcgan.figures
@@ -21,8 +25,11 @@ import p4_adda.figures
 from common import results
 from common.data.layout import ATTRIBUTES
 from common.report import maps, plots
+from common.report.latex import write_latex
 from common.report.page import assemble
 from common.report.section import Section
+from common.runs.__main__ import HEADER as RUN_HEADER
+from common.runs.__main__ import compare_runs, list_runs
 from common.training.weights import save_weights
 from p1_vae.model import VAE
 from tests import tiny
@@ -51,7 +58,8 @@ def write_run(folder, problem, settings, summary, rows, words=(), **more):
     settings = {"problem": problem, "preset": "tuned", "limit": None, "data": "hw3_data", "seed": 0} | settings
     (folder / "config.json").write_text(json.dumps({
         "settings": settings, "sample_data": False, "hardware": "a computer", "versions": {"torch": "2"}, "git_revision": "abc",
-        "data_digests": {}, "command": ["python3", "-m", f"{problem}.train", *words, "--seed", str(settings["seed"])]} | more))
+        "data_digests": {}, "started": "2026-01-02T03:04:05",
+        "command": ["python3", "-m", f"{problem}.train", *words, "--seed", str(settings["seed"])]} | more))
     (folder / "summary.json").write_text(json.dumps(summary))
     names = list(rows[0])
     tiny.write_rows(folder / "metrics.csv", [names, *([row[name] for name in names] for row in rows)])
@@ -106,11 +114,12 @@ def digits(tmp_path_factory):
 
 
 class Page(html.parser.HTMLParser):
-    """The tables of a page, each a list of rows of texts, and the labels that are read out."""
+    """The tables of a page, each a list of rows of texts, the labels that are read out, and the lists of settings, each a list
+    of (name, value)."""
 
     def __init__(self, text):
         super().__init__()
-        self.tables, self.labels, self._cell = [], [], None
+        self.tables, self.labels, self.settings, self._cell = [], [], [], None
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -119,7 +128,9 @@ class Page(html.parser.HTMLParser):
             self.tables.append([])
         elif tag == "tr":
             self.tables[-1].append([])
-        elif tag in ("td", "th"):
+        elif tag == "dl":
+            self.settings.append([])
+        elif tag in ("td", "th", "dt", "dd"):
             self._cell = ""
 
     def handle_data(self, data):
@@ -129,6 +140,11 @@ class Page(html.parser.HTMLParser):
     def handle_endtag(self, tag):
         if tag in ("td", "th"):
             self.tables[-1][-1].append(self._cell)
+        elif tag == "dt":
+            self._name = self._cell
+        elif tag == "dd":
+            self.settings[-1].append((self._name, self._cell))
+        if tag in ("td", "th", "dt", "dd"):
             self._cell = None
 
 
@@ -189,6 +205,44 @@ def test_tables_of_the_latex(digits):
         found = [line.removesuffix(r" \\").split(" & ") for line in first.splitlines() if " & " in line]
         assert found == [[cell.replace("→", r"$\rightarrow$").replace("±", r"$\pm$").replace("%", r"\%") for cell in line]
                          for line in expected]
+
+
+def test_settings_are_those_of_the_adapted_run(digits):
+    expected = [[("preset", "tuned"), ("seed", "0"), ("source", "usps"), ("target", "mnistm"),
+                 *([("mode", "dann")] if problem == "p3_dann" else []),
+                 ("hardware", "a computer"), ("torch", "2"), ("git revision", "abc")] for problem in ("p3_dann", "p4_adda")]
+    assert Page((digits[1] / "index.html").read_text()).settings == expected
+    for problem, settings in zip(("p3_dann", "p4_adda"), expected):
+        of_settings = (digits[1] / "tex" / f"{problem}.tex").read_text().split(r"\toprule")[2].split(r"\bottomrule")[0]
+        found = [line.removesuffix(r" \\").split(" & ") for line in of_settings.splitlines() if " & " in line]
+        pairs = [pair for line in found for pair in (line[:2], line[2:])]
+        assert sorted(map(tuple, pairs)) == sorted([*settings, *[("", "")] * (len(pairs) - len(settings))])
+
+
+def test_captions_say_how_many_seeds_there_are(digits):
+    page = (digits[1] / "index.html").read_text()
+    assert page.count("Mean ± sample standard deviation over 1 to 3 seeds, weights of the last epoch.") == 1
+    assert page.count("Mean ± sample standard deviation over 3 seeds, weights of the last epoch.") == 1
+
+
+def test_the_list_of_runs_and_what_two_differ_in(digits):
+    found = {row[0]: dict(zip(RUN_HEADER, row)) for row in list_runs(digits[0])}
+    assert len(found) == 22 + 9
+    for number, pair in enumerate(PAIRS):
+        for method in (*MODES, "adda"):
+            for seed in seeds_of(method, number):
+                name = f"p4_{'-'.join(pair)}" if method == "adda" else f"p3_{'-'.join(pair)}_{method}"
+                row = found[name + (f"_seed{seed}" if seed else "")]
+                assert row == {"run": row["run"], "problem": name[:2] + ("_adda" if method == "adda" else "_dann"),
+                               "pair": "-".join(pair), "mode": "–" if method == "adda" else method, "preset": "tuned",
+                               "seed": str(seed), "epochs": "3" if method == "adda" else "2", "started": "2026-01-02 03:04",
+                               "result": f"target accuracy {accuracy(method, number, seed):.4f}"}
+    settings, metrics = compare_runs(*(digits[0] / f"p3_{name}" for name in ("usps-mnistm_source", "mnistm-svhn_dann_seed1")))
+    assert settings == [["seed", "0", "1"], ["source", "usps", "mnistm"], ["target", "mnistm", "svhn"],
+                        ["mode", "source", "dann"]]
+    one, other = accuracy("source", 0, 0), accuracy("dann", 1, 1)
+    assert metrics[0] == ["target accuracy", f"{one:.4f}", f"{other:.4f}", f"{other - one:+.4g}"]
+    assert ["train seconds", "60.0000", "120.0000", "+60"] in metrics
 
 
 def test_results_json(digits):
@@ -252,6 +306,91 @@ def test_the_csv_of_runs(digits, tmp_path, monkeypatch):
             assert line["entropy_nats"] == f"{0.1 + number + (0.01 if len(values) > 1 else 0):.3f}"
             assert (line["train_images"], line["minutes_each"], line["epochs"]) == (
                 str(1000 * (number + 1)), f"{number + 1:.1f}", "7")
+
+
+# ---- grades ----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def grades(tmp_path_factory):
+    """Three submissions whose numbers all differ, written down: (folder, {name: {task: result}}, the floor of faces)."""
+    out, points = tmp_path_factory.mktemp("grades"), [
+        ("p1_swd", -math.inf, 200.5, 1.0), ("p2_swd", -math.inf, 211.0, 0.5), ("p3_svhn_accuracy", 31.25, 34.0, 2.0),
+        ("p4_usps_accuracy", 72.0, math.inf, 4.0)]
+    tasks = ("p1", "p2", "p3_mnistm", "p3_svhn", "p3_usps", "p4_mnistm", "p4_svhn", "p4_usps")
+    graded = hw_grade.Grades(out, {name: name for name in ("worst", "best", "middle")}, tasks, points)
+    for person, (name, of_tasks) in enumerate(graded.results.items()):
+        for number, task in enumerate(tasks):
+            base = 10 * number + (0, 3, 1)[person]
+            more = ({"faces": 32 - person, "swd": 200.0 + base, "nearest": base / 1000, "sharpness": base / 1e4,
+                     "diversity": base / 500} if task in ("p1", "p2") else
+                    {"accuracy": 0.25 + base, "never": f"{person}, {number}", "confusion": [
+                        [100 * truth + 10 * answer + person for answer in range(10)] for truth in range(10)]})
+            of_tasks[task] = {"faults": [f"fault of {name} in {task}"], "errors": [f"{name} said {task}"],
+                             "seconds": 500.0 + base, "mib": 2000.0 + base, "same": base % 2 == 0} | more
+    floor = {"swd": 901.0, "nearest": 0.902, "sharpness": 0.903, "diversity": 0.904}
+    graded.write(floor)
+    return out, graded.results, floor
+
+
+def test_the_csv_of_grades(grades):
+    out, results, _ = grades
+    with open(out / "grades.csv", newline="") as file:
+        found = {line["submission"]: line for line in csv.DictReader(file)}
+    assert {name: line["points"] for name, line in found.items()} == {"worst": "1.5", "best": "6", "middle": "2.5"}
+    for name, tasks in results.items():
+        assert found[name]["faults"] == " | ".join(
+            f"{task.replace('_', ' ')}: fault of {name} in {task}" for task in tasks)
+        for task, result in tasks.items():
+            for key in ("seconds", "mib", "same", *(("swd", "faces", "nearest", "sharpness", "diversity")
+                                                    if "swd" in result else ("accuracy",))):
+                assert float(found[name][f"{task}_{key}"]) == pytest.approx(float(result[key]), abs=1e-4), (name, task, key)
+
+
+def test_the_page_of_grades(grades):
+    out, results, floor = grades
+    page = Page((out / "index.html").read_text())
+    ranking, points, *tables = page.tables
+    ranked = ("best", "6"), ("middle", "2.5"), ("worst", "1.5")
+    tasks = list(results["best"])
+    first = lambda result: f"{result['swd']:.1f}" if "swd" in result else f"{result['accuracy']:.2f}"
+    assert ranking == [["submission", "points", *(task.replace("_", " ") for task in tasks), "faults"],
+                       *([name, score, *map(first, results[name].values()), "8"] for name, score in ranked)]
+    assert points[1:] == [["p1_swd", "–", "200.5", "1"], ["p2_swd", "–", "211", "0.5"],
+                          ["p3_svhn_accuracy", "31.25", "34", "2"], ["p4_usps_accuracy", "72", "–", "4"]]
+    yes_no = {True: "yes", False: "no", None: "–"}
+
+    def of_faces(name, row):
+        return [name, f"{row['swd']:.1f}", str(row.get("faces", "–")), yes_no[row.get("same")], f"{row['nearest']:.3f}",
+                f"{row['sharpness']:.4f}", f"{row['diversity']:.3f}",
+                *([f"{row['seconds']:.1f}", f"{row['mib']:,.0f}"] if "mib" in row else ["–", "–"])]
+    tables = iter(tables)
+    for name, _ in ranked:
+        graded = results[name]
+        assert next(tables) == [["", "swd", "faces", "same", "nearest", "sharpness", "diversity", "seconds", "mib"],
+                                *(of_faces(task, graded[task]) for task in ("p1", "p2")), of_faces("real faces", floor)]
+        assert next(tables) == [["", "accuracy", "same", "never", "seconds", "mib"], *(
+            [task.replace("_", "\xa0"), f"{row['accuracy']:.2f}", yes_no[row["same"]], row["never"],
+             f"{row['seconds']:.1f}", f"{row['mib']:,.0f}"]
+            for task, row in graded.items() if "accuracy" in row)]
+        for row in graded.values():
+            if "confusion" in row:
+                assert next(tables) == [["truth", *map(str, range(10))], *(
+                    [str(truth), *map(str, counts)] for truth, counts in enumerate(row["confusion"]))]
+    assert next(tables, None) is None
+
+
+def test_the_points_are_given_for_the_reports_baselines():
+    points = {}
+    for column, least, most, number in hw_grade.read_points(hw_grade.POINTS):
+        points.setdefault(column, []).append((least, most, number))
+    for problem in ("p3", "p4"):
+        for pair, (_, target) in enumerate(PAIRS):
+            assert points.pop(f"{problem}_{target}_accuracy") == [
+                (float(REPORT[mode][pair]), math.inf, 5) for mode in ("source", "dann")]
+    for problem in ("p1", "p2"):
+        assert points.pop(f"{problem}_faces") == [(32, 32, 10)] and points.pop(f"{problem}_same") == [(1, math.inf, 5)]
+        assert points.pop(f"{problem}_nearest") == [(0.05, math.inf, 5)]
+    assert not points
 
 
 # ---- faces -----------------------------------------------------------------------------------------------------------
@@ -347,7 +486,13 @@ def test_tables_and_figures_of_the_vae(tiny_data, tmp_path, monkeypatch):
     assert section["results"]["test_kl"] == pytest.approx(numbers[0.4][1], rel=1e-4)
     texts = " ".join(block["text"] for block in section["blocks"] if block["kind"] == "text")
     # of the fall from 100 to 25, 100 - 33.3 is done after the third epoch
-    assert "falls by 75.0 in all, 89 % of which is reached in epoch 3 of 4" in texts
+    assert "falls by 75.0 in all, 89 % of which is reached in epoch 3 of 4." in texts
+    # the probes' accuracies are 0.5, 0.51 … and their majorities 0.4, 0.39 … of 13 attributes
+    assert (f"reads {ATTRIBUTES[0].replace('_', ' ')} best (area under the ROC curve 0.90) and "
+            f"{ATTRIBUTES[-1].replace('_', ' ')} worst (0.66); over 13 attributes it is right for 56.0 % of the faces on "
+            "average, the more frequent answer for 34.0 %.") in texts
+    real, drawn_faces = bytes_of(faces).mean() / 100, bytes_of(samples[0.4]).mean() / 100
+    assert f"the samples {100 * drawn_faces / real:.0f} %." in texts
 
     originals, reconstructions, below = drawn.arguments("p1_reconstructions")
     assert torch.allclose(originals, faces) and torch.allclose(torch.tensor(below), errors, rtol=1e-3)
@@ -417,6 +562,10 @@ def test_tables_and_figures_of_the_gan(tiny_data, tmp_path, monkeypatch):
         "note": f"VAE: 19.0; real test faces: {real:.1f}"}
     text = " ".join(block["text"] for block in section["blocks"] if block["kind"] == "text")
     assert "is 78.5 ± 36.1 for uniform and 180.5 ± 36.1 for Gaussian noise" in text
+    share = 100 * 51 / (255 * faces.mean().item())
+    assert f"by 0.051 gray levels (root mean square) on average, {share:.0f} % of what two real faces do" in text
+    assert ("the GAN's samples have 3.0 times the sharpness of the VAE's. Two of the GAN's differ by 0.051 on average, two of "
+            "the VAE's by 0.017.") in text
     assert "(epoch 2) to its end the generator's loss goes from 20.00 to 30.00" in text
     for noise in ("uniform", "gaussian"):
         assert drawn.arguments(f"p2_samples_{noise}") == ((f"p2_dcgan_{noise}", noise),)
@@ -460,6 +609,69 @@ def test_rate_is_across_and_distortion_up(figure):
     assert line.get_xydata().tolist() == [[5, 0.3], [9, 0.1]] and ring.get_xydata().tolist() == [[9, 0.1]]
     assert "rate" in axis.get_xlabel() and "distortion" in axis.get_ylabel()
     assert [(text.get_text(), text.xy) for text in axis.texts] == [("1", (5.0, 0.3)), ("0.1", (9.0, 0.1))]
+
+
+def test_rows_of_images_stand_beside_their_names_and_below_their_titles(figure):
+    rows = [torch.stack([torch.full((3, 4, 6), (10 * row + column) / 100) for column in range(3)]) for row in range(2)]
+    axis, = figure(plots.draw_rows, rows, ["first", "second"], ["a", "b", "c"]).axes
+    pixels = axis.images[0].get_array()[:, :, 0]
+    titles = dict(zip((text.get_text() for text in axis.get_xticklabels()), axis.get_xticks()))
+    names = dict(zip((text.get_text() for text in axis.get_yticklabels()), axis.get_yticks()))
+    for row, name in enumerate(("first", "second")):
+        for column, title in enumerate("abc"):
+            place = pixels[int(names[name]) - 1:int(names[name]) + 1, int(titles[title]) - 2:int(titles[title]) + 2]
+            assert np.allclose(place, (10 * row + column) / 100)
+
+
+def test_each_picture_is_below_its_title(figure, tmp_path):
+    panels = []
+    for value in (40, 80, 120):
+        Image.new("RGB", (6, 4), (value,) * 3).save(tmp_path / f"{value}.png")
+        panels.append((f"of {value}", tmp_path / f"{value}.png"))
+    axes = figure(plots.draw_image_panels, panels).axes
+    assert [(axis.get_title(), round(255 * axis.images[0].get_array().mean())) for axis in axes] == [
+        ("of 40", 40), ("of 80", 80), ("of 120", 120)]
+
+
+def test_the_page_finds_each_points_image_on_the_sheet(tmp_path):
+    section = Section(tmp_path, "p4_adda", "", "p4")
+    images = torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1).expand(40, 3, 28, 28) * 6
+    spots = np.arange(80).reshape(40, 2) / 100
+    section.figure("map", "")
+    section.show_images("test", spots, images, [str(number) for number in range(40)])
+    about = section.blocks[-1]["map"]
+    sheet = np.asarray(Image.open(tmp_path / about["sheet"]))
+    for number in range(40):
+        left, top = number % about["columns"] * about["size"], number // about["columns"] * about["size"]
+        tile = sheet[top:top + about["size"], left:left + about["size"]]
+        assert tile.shape == (28, 28, 3) and abs(tile.mean() - 6 * number) < 2
+    assert about["labels"] == [str(number) for number in range(40)] and about["spots"] == spots.tolist()
+
+
+def test_figures_of_the_latex_stand_in_order_above_their_captions(tmp_path):
+    section = Section(tmp_path, "p1_vae", "Faces & more", "p1")
+    for name, half in (("one", True), ("two", True), ("three", True), ("four", False)):
+        section.figure(name, f"what {name} shows", half=half)
+    section.table(["a", "b"], [["1", None], ["2", 3]], "what the table shows")
+    section.write()
+    write_latex(tmp_path, {"p1_vae": json.loads((tmp_path / "sections/p1_vae.json").read_text())})
+    text = (tmp_path / "tex/p1_vae.tex").read_text()
+    found = re.findall(r"\\begin\{minipage\}\[t\]\{(.*?)\}.*?\{figures/p1_(\w+)\.pdf\}\s+\\caption\{(.*?)\}", text, re.DOTALL)
+    assert found == [(width, name, f"what {name} shows") for width, name in (
+        (r"0.49\linewidth", "one"), (r"0.49\linewidth", "two"), (r"0.49\linewidth", "three"), (r"\linewidth", "four"))]
+    assert text.count(r"\begin{figure}") == 3 and r"\section*{Faces \& more}" in text
+    table = text.split(r"\begin{table}")[1]
+    assert table.index(r"\caption{what the table shows}") < table.index("a & b") < table.index("1 & --") < table.index("2 & 3")
+    assert r"\begin{tabular}{lr}" in table
+
+
+def test_headlines_stand_at_the_top_with_their_value(tmp_path):
+    section = Section(tmp_path, "p1_vae", "Faces", "p1")
+    section.headline("0.5", "what it is", "what to hold it against")
+    section.write()
+    assemble(tmp_path)
+    text = re.sub("<[^>]*>", "|", (tmp_path / "index.html").read_text())
+    assert re.search(r"\|0\.5\|+what it is\|+what to hold it against\|", text)
 
 
 def test_a_reconstruction_is_below_its_face_and_above_its_error(figure):
@@ -510,4 +722,8 @@ def test_the_maps_of_a_pair_have_its_test_images_with_their_digit_and_domain(tin
     assert title == "SVHN → USPS: domain" and list(domains) == [0] * 7 + [1] * 9
     assert names == ("SVHN (source)", "USPS (target)")
     for block in section.blocks:
-        assert block["map"]["labels"] == [f"SVHN, {digit}" for digit in digits[:7]] + [f"USPS, {digit}" for digit in digits[7:]]
+        about = block["map"]
+        assert about["labels"] == [f"SVHN, {digit}" for digit in digits[:7]] + [f"USPS, {digit}" for digit in digits[7:]]
+        sheet = torch.from_numpy(np.array(Image.open(tmp_path / "out" / about["sheet"]))).permute(2, 0, 1)[:, :28] / 255
+        for tile, image in zip(sheet.split(28, dim=2), torch.cat([source, target]), strict=False):
+            assert (tile - image).abs().mean() < 0.1, "as a jpg shows it"
