@@ -84,8 +84,8 @@ def watch(command, seconds, disk, output, processes):
             broke = ("processes" if len(living) > processes else
                      "disk" if written(living) - sum(printed.values()) - before > disk else None)
             look = 1 + 11 * time.monotonic() - 10 * now     # a tenth of the time goes into looking, at most
-        broke = ("stopped" if stopped else "seconds" if now - start > seconds else
-                 "output" if sum(printed.values()) > output else broke)
+        broke = ("stopped" if stopped else broke if broke else "output" if sum(printed.values()) > output else
+                 "seconds" if now - start > seconds else None)
     took = time.monotonic() - start
     if broke:
         with contextlib.suppress(OSError):      # the client of a container passes this on, but not the signal that kills it

@@ -65,7 +65,7 @@ def data(tmp_path_factory):
 def small_limits(monkeypatch):
     monkeypatch.setattr(exam, "MOST_PRINTED", 1 << 20)
     monkeypatch.setattr(exam, "MOST_WRITTEN", 20 << 20)
-    monkeypatch.setattr(exam, "MOST_PROCESSES", 50)
+    monkeypatch.setattr(exam, "MOST_PROCESSES", 20)
     monkeypatch.setattr(metrics, "REPEATS", 2)      # of the sliced Wasserstein distance, which takes the longest
 
 
@@ -127,7 +127,7 @@ CLASS = {
                         "ran longer than 3 seconds"),
     "leaves": ('answer "$1" "$3"; setsid bash -c "setsid sleep 91003 & sleep 91003" & sleep 0.2', 100,
                "left processes behind, which were ended"),
-    "forks": ("for i in {1..80}; do sleep 91004 & done; wait", None, "ran more than 50 processes at once"),
+    "forks": ("for i in {1..80}; do sleep 91004 & done; wait", None, "ran more than 20 processes at once"),
     "prints": ("yes", None, "printed more than 1,048,576 bytes"),
     "prints errors": ("yes >&2", None, "printed more than 1,048,576 bytes"),
     "one file": ("cat /dev/zero > big", None, "File size limit exceeded"),
@@ -191,7 +191,7 @@ def graded(tmp_path_factory):
         patch.setenv("DATA", str(own))
         patch.setattr(exam, "MOST_PRINTED", 1 << 20)
         patch.setattr(exam, "MOST_WRITTEN", 20 << 20)
-        patch.setattr(exam, "MOST_PROCESSES", 50)
+        patch.setattr(exam, "MOST_PROCESSES", 20)
         patch.setattr(hw_grade, "say", lambda text, colour=None: said.append(text))
         rows = grade(*folders, root / "a.zip", "--data", own, "--out", root / "grades", "--minutes", "0.05", "--jobs", "4")
     return root / "grades", rows, said
