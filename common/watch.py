@@ -79,7 +79,7 @@ def watch(command, seconds, disk, output, processes):
     while process.pid not in statuses and not broke:
         stopped, now = select.select([0], [], [], 0.05)[0], time.monotonic()
         reap()
-        if now > look:
+        if now > look or now - start > seconds:
             living = descendants()
             broke = ("processes" if len(living) > processes else
                      "disk" if written(living) - sum(printed.values()) - before > disk else None)

@@ -446,7 +446,7 @@ def test_this_repository_as_a_submission(tmp_path, monkeypatch):
 
     def once(self, order, task, result):
         """Each script takes seconds; that they all answer alike again is shown in test_graders.py."""
-        if task not in answers or task == "p4_mnistm":
+        if task not in answers:
             answers[task] = attempt(self, order, task, result)
         return answers[task]
     monkeypatch.setattr(exam.Exam, "attempt", once)
@@ -457,5 +457,5 @@ def test_this_repository_as_a_submission(tmp_path, monkeypatch):
         shutil.copy(REPOSITORY / f"hw_p{problem}.sh", tmp_path / "this")
     row = grade(tmp_path / "this", "--data", data, "--out", tmp_path / "grades", "--jobs", "2")["this"]
     assert row["faults"] == ""
-    assert row["p1_faces"] == row["p2_faces"] == "32" and row["p4_mnistm_same"] == "1"
+    assert row["p1_faces"] == row["p2_faces"] == "32"
     assert 0 <= float(row["p3_mnistm_accuracy"]) <= 100 and float(row["p3_mnistm_mib"]) > 100 and float(row["points"]) >= 40
