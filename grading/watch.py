@@ -79,13 +79,13 @@ def watch(command, seconds, disk, output, processes):
     while process.pid not in statuses and not broke:
         stopped, now = select.select([0], [], [], 0.05)[0], time.monotonic()
         reap()
-        if now > look:
+        if now > look or now - start > seconds:
             living = descendants()
             broke = ("processes" if len(living) > processes else
                      "disk" if written(living) - sum(printed.values()) - before > disk else None)
             look = 1 + 11 * time.monotonic() - 10 * now     # a tenth of the time goes into looking, at most
-        broke = ("stopped" if stopped else "seconds" if now - start > seconds else
-                 "output" if sum(printed.values()) > output else broke)
+        broke = ("stopped" if stopped else broke if broke else "output" if sum(printed.values()) > output else
+                 "seconds" if now - start > seconds else None)
     took = time.monotonic() - start
     if broke:
         with contextlib.suppress(OSError):      # the client of a container passes this on, but not the signal that kills it

@@ -66,7 +66,7 @@ def data(tmp_path_factory):
 def small_limits(monkeypatch):
     monkeypatch.setattr(exam, "MOST_PRINTED", 1 << 20)
     monkeypatch.setattr(exam, "MOST_WRITTEN", 20 << 20)
-    monkeypatch.setattr(exam, "MOST_PROCESSES", 50)
+    monkeypatch.setattr(exam, "MOST_PROCESSES", 20)
     monkeypatch.setattr(metrics, "REPEATS", 2)      # of the sliced Wasserstein distance, which takes the longest
 
 
@@ -128,7 +128,7 @@ CLASS = {
                         "ran longer than 3 seconds"),
     "leaves": ('answer "$1" "$3"; setsid bash -c "setsid sleep 91003 & sleep 91003" & sleep 0.2', 100,
                "left processes behind, which were ended"),
-    "forks": ("for i in {1..80}; do sleep 91004 & done; wait", None, "ran more than 50 processes at once"),
+    "forks": ("for i in {1..80}; do sleep 91004 & done; wait", None, "ran more than 20 processes at once"),
     "prints": ("yes", None, "printed more than 1,048,576 bytes"),
     "prints errors": ("yes >&2", None, "printed more than 1,048,576 bytes"),
     "one file": ("cat /dev/zero > big", None, "File size limit exceeded"),
@@ -192,7 +192,7 @@ def graded(tmp_path_factory):
         patch.setenv("DATA", str(own))
         patch.setattr(exam, "MOST_PRINTED", 1 << 20)
         patch.setattr(exam, "MOST_WRITTEN", 20 << 20)
-        patch.setattr(exam, "MOST_PROCESSES", 50)
+        patch.setattr(exam, "MOST_PROCESSES", 20)
         patch.setattr(hw_grade, "say", lambda text, colour=None: said.append(text))
         rows = grade(*folders, root / "a.zip", "--data", own, "--out", root / "grades", "--minutes", "0.05", "--jobs", "4")
     return root / "grades", rows, said
@@ -498,7 +498,7 @@ def test_this_repository_as_a_submission(tmp_path, monkeypatch):
 
     def once(self, order, task, result):
         """Each script takes seconds; that they all answer alike again is shown in test_graders.py."""
-        if task not in answers or task == "p4_mnistm":
+        if task not in answers:
             answers[task] = attempt(self, order, task, result)
         return answers[task]
     monkeypatch.setattr(exam.Exam, "attempt", once)
@@ -509,5 +509,5 @@ def test_this_repository_as_a_submission(tmp_path, monkeypatch):
         shutil.copy(REPOSITORY / f"hw_p{problem}.sh", tmp_path / "this")
     row = grade(tmp_path / "this", "--data", data, "--out", tmp_path / "grades", "--jobs", "2")["this"]
     assert row["faults"] == ""
-    assert row["p1_faces"] == row["p2_faces"] == "32" and row["p4_mnistm_same"] == "1"
+    assert row["p1_faces"] == row["p2_faces"] == "32"
     assert 0 <= float(row["p3_mnistm_accuracy"]) <= 100 and float(row["p3_mnistm_mib"]) > 100 and float(row["points"]) >= 40
