@@ -27,7 +27,7 @@ def add_collapse(section, collapsed, run):
         [name, f"{one.settings['encoder_lr']:g}", one.percent("source_only_accuracy"), one.percent("target_accuracy"),
          f"{one.mean('target_entropy'):.3f}"] for name, one in both.items()],
         words("collapse_table", pair=" → ".join(NAMES[run.settings[role]] for role in ("source", "target"))))
-    show = lambda value: YES_NO.get(str(value), f"{value:g}")
+    show = lambda value: YES_NO.get(str(value), str(value))
     changed = [name for name in COLLAPSE.defining if collapsed.settings[name] != run.settings[name]]
     section.text(words("collapse_settings", changes="; ".join(
         f"{name.replace('_', ' ')} {show(collapsed.settings[name])}, here {show(run.settings[name])}" for name in changed)))

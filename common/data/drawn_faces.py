@@ -76,11 +76,10 @@ def portrait(rng, traits):
     shade = _mix(skin, (90, 30, 20), 0.22)
     clothes = _vary(rng, CLOTHES[rng.integers(len(CLOTHES))])
 
-    # nearly the same place, size and tilt for all, as in CelebA's aligned faces: a minute's training learns no pose
-    unit = side * rng.uniform(0.327, 0.338)
-    centre = side * (np.array((0.5, 0.515)) + rng.uniform(-0.006, 0.006, 2))
+    unit = side * rng.uniform(0.315, 0.35)
+    centre = side * (np.array((0.5, 0.515)) + rng.uniform(-0.025, 0.025, 2))
     upright = _Pen(image, centre, unit, 0)
-    pen = _Pen(image, centre, unit, rng.uniform(-0.03, 0.03))
+    pen = _Pen(image, centre, unit, rng.uniform(-0.12, 0.12))
     width = rng.uniform(0.70, 0.80) + 0.03 * male
     jaw = rng.uniform(2.5, 3.1) if male else rng.uniform(1.9, 2.3)
     head = _head_outline(width, jaw)
@@ -114,8 +113,8 @@ def portrait(rng, traits):
 
 def _backdrop(rng, side):
     """A plain wall, lighter at the top or at the bottom: uint8 [side, side, 3]."""
-    colour = rng.uniform(140, 200) + rng.uniform(-20, 20, 3)
-    light = np.linspace(-1, 1, side)[:, None, None] * rng.uniform(-15, 15)
+    colour = rng.uniform(110, 225) + rng.uniform(-30, 30, 3)
+    light = np.linspace(-1, 1, side)[:, None, None] * rng.uniform(-22, 22)
     return np.broadcast_to((colour + light).clip(0, 255), (side, side, 3)).round().astype(np.uint8)
 
 
