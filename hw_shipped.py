@@ -17,7 +17,6 @@ import p4_adda.inference
 from common.adaptation import NAMES, OTHERS, PAIRS, accuracy, reported
 from common.cli import CommandParser, UserError, duration, percent, run_command, say
 from common.data.csv_files import write_csv
-from common.data.grid import save_grid
 from common.data.layout import has_dataset, is_sample_data, load_digits, load_faces
 from common.files import REPOSITORY, read_json, write_json
 from common.metrics.faces import show_interval, sliced_wasserstein, spread
@@ -97,6 +96,8 @@ def _title(pair):
 
 def _faces(section, models, data, limit):
     """32 faces of each model; returns what was measured on the faces of the folder `data`, if there is one."""
+    from common.report.plots import draw_grid  # slow to import, with matplotlib
+
     swd, results = "samples_swd_mean_and_95_percent", {}
     test, train = (load_faces(data, split, limit).images for split in ("test", "train")) if data else (None, None)
     for problem, name, sample in (("p1_vae", "VAE", p1_vae.inference.sample_weights),
@@ -112,7 +113,7 @@ def _faces(section, models, data, limit):
                 floor = about.get("real_test_faces_swd_mean_and_95_percent")
                 caption += (f" Sliced Wasserstein distance × 1000 to the training faces: {show_interval(about[swd])}"
                             f"{f' (real test faces: {show_interval(floor)})' if floor else ''}.")
-            save_grid(section.figure(problem.split("_")[1], caption, half=True), sample(path))
+            draw_grid(section.figure(problem.split("_")[1], caption, half=True), sample(path))
             if data:
                 results[name] = {"swd": sliced_wasserstein(to_bytes(sample(path, len(spread(test)))), train)}
                 if name == "VAE":

@@ -400,7 +400,7 @@ CASES = [
     (("p4_adda.figures", "--runs", "nowhere"), {}, 1, "holds no finished run"),
     (("p1_vae.figures", "--runs", "."), {"p1_vae/summary.json": "{}"}, 1, "cannot read p1_vae/config.json"),
     (("p1_vae.figures", "--runs", "."), {"p1_vae/summary.json": "{}", "p1_vae/config.json": "{}"}, 1, "is damaged: expected"),
-    (("common.report",), {}, 2, "required: OUT"),
+    (("common.report",), {}, 2, "give either OUT"),
     (("common.report", "nowhere"), {}, 1, "holds no section"),
     (("common.report", "."), {"sections/p1_vae.json": '{"title": "x"'}, 1, "cannot read sections/p1_vae.json"),
     (("common.report", "."), {"sections/p1_vae.json": "{}"}, 1, "sections/p1_vae.json is damaged"),
