@@ -97,7 +97,8 @@ for (const figure of document.querySelectorAll("figure.map")) {
     const next = nearest((x, y, point) => {
       const along = (x - fromX) * step[0] + (y - fromY) * step[1];
       const aside = Math.abs((x - fromX) * step[1]) + Math.abs((y - fromY) * step[0]);
-      return point !== shown && along > 0 && aside <= along ? along + aside : Infinity;
+      if (point === shown || along <= 0) return Infinity;
+      return along + aside + (aside > along ? 1e6 : 0);       // straight ahead if there is a point, else anywhere on that side
     });
     if (next >= 0) show(next);
   });
