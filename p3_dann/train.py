@@ -51,9 +51,9 @@ FLAGS = (
 )
 SETTINGS = (
     #        name                kind   report   tuned  sample   meaning and unit
-    Setting("source_epochs",     int,        0,     16,      0, "first epochs of mode dann, of the source alone", bounds=(0,),
+    Setting("source_epochs",     int,        0,      8,      0, "first epochs of mode dann, of the source alone", bounds=(0,),
             neutral=0),
-    Setting("epochs",            int,       50,     48,      5, "epochs in all"),
+    Setting("epochs",            int,       50,     24,      5, "epochs in all"),
     Setting("steps_per_epoch",   int,        0,    250,      0, "steps of an epoch", bounds=(0,), neutral=0,
             note="0: one pass over the larger of the training sets that are used"),
     Setting("batch_size",        int,       64,     16,     16, "images of each domain a step",
