@@ -650,7 +650,6 @@ FAULTS = {
         ("_resize(digit, height, width)", "_resize(digit[::-1], height, width)", SAMPLE_LABELS),
     ],
     "grading/exam.py": [
-        ("cells.permute(1, 2, 0, 3, 4)", "cells.permute(2, 1, 0, 3, 4)", GRID),
         ("100 * (labels == answer)", "100 * (labels != answer)", JUDGE),
         ("torch.bincount(10 * labels + answer", "torch.bincount(10 * answer + labels", JUDGE),
         ("set(labels.tolist()) - set(answer.tolist())", "set(answer.tolist()) - set(labels.tolist())", JUDGE),
@@ -666,6 +665,7 @@ FAULTS = {
     ],
     "common/data/grid.py": [
         ("images.detach(), columns)", "images.detach(), columns // 2)", PICTURES),
+        ("cells.permute(1, 2, 0, 3, 4)", "cells.permute(2, 1, 0, 3, 4)", GRID),
     ],
     "common/runs/__main__.py": [
         ("values[1] - values[0]", "values[0] - values[1]", RUNS),
@@ -683,8 +683,8 @@ FAULTS = {
         ('"--preset", args.preset,', '"--preset", "report",', CALLED),
     ],
     "grading/page.py": [
-        ('FACES = {"swd": "{:.1f}", "faces": "{}"', 'FACES = {"faces": "{}", "swd": "{:.1f}"', GRADES_PAGE),
-        ("for digit, counts in enumerate((result", "for counts, digit in enumerate((result", GRADES_PAGE),
+        ('FACES = {"swd": "{:.1f}".format, "faces": str', 'FACES = {"faces": str, "swd": "{:.1f}".format', GRADES_PAGE),
+        ("for digit, counts in enumerate(result", "for counts, digit in enumerate(result", GRADES_PAGE),
         ("if told(task) is columns]", "]", GRADES_PAGE),
         ("cells(floor, \"p1\")", "cells(results[\"p1\"], \"p1\")", GRADES_PAGE),
     ],
@@ -695,8 +695,7 @@ FAULTS = {
         ("key=self.score, reverse=True", "key=self.score", GRADES_PAGE),
         ("self.value(name, column)) for column in COLUMNS)", "self.value(name, column)) for column in sorted(COLUMNS))",
          GRADES),
-        ("(self.results[name].get(task) or {}).get(key)", "(next(iter(self.results.values())).get(task) or {}).get(key)",
-         GRADES),
+        ("self.results[name].get(task, {}).get(key)", "next(iter(self.results.values())).get(task, {}).get(key)", GRADES),
     ],
     "hw_faces.py": [
         ("spread(load_faces(args.data, other).images)", "spread(load_faces(args.data, args.reference).images)",
