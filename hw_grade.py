@@ -13,7 +13,7 @@ from pathlib import Path
 from common.cli import CommandParser, UsageError, UserError, lock, number, one_line, progress, run_command, say, some_of
 from common.data.csv_files import write_csv
 from common.data.grid import save_grid
-from common.files import read_json, visible, write_json, written_whole
+from common.files import read_json, stamp, visible, write_json, written_whole
 from grading.exam import TASKS, Exam
 from grading.page import cells, faults, make_page, told
 from grading.watch import remove
@@ -121,7 +121,7 @@ def main():
     add("--points", type=Path, default=POINTS, metavar="FILE", help="what gives points (default: grading/points.csv)")
     add("--minutes", type=number(float, 0.01), default=10.0, metavar="N", help="for each script (default: 10)")
     add("--scripts", default="hw_p{}.sh", metavar="NAME", help="{} is the problem (default: hw_p{}.sh)")
-    add("--prefix", type=shlex.split, default=[], metavar="COMMAND", help="a sandbox, for each script; {} is all that it needs")
+    add("--prefix", type=shlex.split, default=[], metavar="COMMAND", help="put before each script; {} is its folder")
     add("--jobs", type=number(int, 1, 1000), default=1, metavar="N", help="scripts at once (default: 1)")
     args = parser.parse_args()
     if "{}" not in args.scripts or "/" in args.scripts:
@@ -140,7 +140,7 @@ def main():
         folders = list(dict.fromkeys(path.resolve() for path in args.submissions))
         names = [folder.name for folder in folders]
         orders = {"_".join(folder.parts[1:]) if names.count(folder.name) > 1 else folder.name: {
-            "folder": str(folder), "stamp": exam.stamp(folder), "scripts": args.scripts, "prefix": args.prefix,
+            "folder": str(folder), "stamp": stamp(folder, exam.left_out), "scripts": args.scripts, "prefix": args.prefix,
             "minutes": args.minutes} for folder in folders}
         grade_all(exam, Grades(out, orders, exam.tasks, points), args.jobs)
         say(f"{args.out / 'grades.csv'}, and a page: {out / 'index.html'}", "green")

@@ -1,7 +1,5 @@
 """A script of a submission, run twice, each time in a fresh copy of it; and what it wrote, held against the truth."""
-import contextlib
 import errno
-import hashlib
 import os
 import random
 import re
@@ -13,9 +11,10 @@ import torch
 
 from common.adaptation import PAIRS
 from common.cli import UserError, one_line, say, some_of
-from common.data.csv_files import read_labels
+from common.data.csv_files import read_answer
 from common.data.grid import read_grid
 from common.data.layout import FACE_SIZE, SPLITS, digest, load_digits, load_faces
+from common.files import stamp
 from common.metrics.faces import nearest, pairwise_diversity, sharpness, sliced_wasserstein, spread
 from grading.watch import remove, run_watched
 
@@ -62,23 +61,12 @@ class Exam:
         wanted = lambda path: path not in self.apart and (os.path.islink(path) or os.path.isdir(path) or small(path))
         return {name for name in names if name in (".git", ".venv", OWN) or not wanted(os.path.join(folder, name))}
 
-    def stamp(self, folder):
-        """A digest of the names, sizes and times of a folder's files, as far as it can be read; it tells when they change."""
-        content = hashlib.blake2b(digest_size=8)
-        with contextlib.suppress(OSError, RecursionError):
-            for root, folders, files in os.walk(folder):
-                folders[:] = sorted(set(folders) - self.left_out(root, folders))
-                for path in (os.path.join(root, name) for name in sorted(files)):
-                    status = os.lstat(path)
-                    content.update(os.fsencode(f"{path} {status.st_mode} {status.st_size} {status.st_mtime_ns}\n"))
-        return content.hexdigest()
-
     def grade(self, order, task):
         """Run a script twice; `order` has the submission's "folder" and "stamp", "scripts" and "prefix". Returns a result,
         "faults" (each a line), "seconds", "mib", "errors" (its last lines), "same" (whether it answers alike again) and what
         `judge` tells; and pictures uint8 [N, 3, 64, 64] by name. What it returns once it is stopped is no result."""
         result, pictures = {"faults": [], "errors": []}, {}
-        faults, data = result["faults"], self.stamp(self.data)
+        faults, data = result["faults"], stamp(self.data, self.left_out)
         try:
             first = self.attempt(order, task, result)
             pictures, result["same"] = self.judge(first, task, result), False
@@ -88,12 +76,12 @@ class Exam:
             if not result["same"]:
                 faults.append("its answer is another when it is run again")
         except Exception as error:      # whatever is handed in, the others go on
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
             faults.append(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
-        if self.stamp(order["folder"]) != order["stamp"]:
+        if stamp(order["folder"], self.left_out) != order["stamp"]:
             faults.append("files of the submission have changed since the grading began")
-        if self.stamp(self.data) != data:
+        if stamp(self.data, self.left_out) != data:
             faults.append(f"files in {self.data} were changed while it ran; all are graded by what was there before")
         faults = (re.sub(f"{re.escape(str(self.work))}/[^/]*/run/({OWN}/)?", "", line) for line in faults)     # which is gone
         return result | {"faults": list(dict.fromkeys(one_line(line)[:300] for line in faults))}, pictures
@@ -129,14 +117,7 @@ class Exam:
                 raise UserError(f"{answer.name} is no plain file of at most {MOST_PRINTED:,} bytes")
             if not target:
                 return read_grid(answer, FACES, FACE_SIZE).int()
-            said = read_labels(answer)
-            if list(said) != sorted(said) or not answer.read_text("utf-8-sig", "replace").startswith("image_name,label"):
-                faults.append("pred.csv is not the header image_name,label and then rows sorted by name")
-            if missing := [name for name in images if name not in said]:
-                raise UserError(f"pred.csv lacks {len(missing):,} of {len(images):,} images, {missing[0]} among them")
-            if more := said.keys() - images.keys():
-                faults.append(f"pred.csv has {len(more):,} rows too many, {min(more)} among them")
-            return torch.tensor([said[name] for name in images], dtype=torch.int32)
+            return torch.tensor(read_answer(answer, images, faults), dtype=torch.int32)
         finally:
             remove(work)
 

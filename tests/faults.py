@@ -474,6 +474,8 @@ FAULTS = {
     "common/data/csv_files.py": [
         ("(name, digit(label)) for", "(name, (digit(label) + 1) % 10) for", DIGITS),
         ("return int(value) if", "return min(int(value), 8) if", OWN_LABEL),
+        ("[said[name] for name in names]", "[said[name] for name in sorted(names)]",
+         "tests/test_grade.py::test_points_are_the_tables"),
         ("columns = [found.index(name) for name in header]", "columns = list(range(len(header)))", VAE_TABLES),
         ("return int(value) if value in range(10)", "return (int(value) + 1) % 10 if value in range(10)", DIGITS, OWN_LABEL),
         ("if len(rows) == limit:", "if len(rows) - 1 == limit:", DIGITS),
@@ -655,8 +657,6 @@ FAULTS = {
         ("set(labels.tolist()) - set(answer.tolist())", "set(answer.tolist()) - set(labels.tolist())", JUDGE),
         ("random.SystemRandom().sample(range(len(names)), len(names))", "range(len(names))", JUDGE),
         ("(folder / \"test\" / name).read_bytes()", "(folder / \"test\" / sorted(names)[number]).read_bytes()", JUDGE),
-        ("torch.tensor([said[name] for name in images]", "torch.tensor([said[name] for name in sorted(images)]",
-         "tests/test_grade.py::test_points_are_the_tables"),
         ("sliced_wasserstein(faces, self.test)", "sliced_wasserstein(faces, self.real)", OF_FACES),
         ("torch.cat([faces[shown], self.real[which[shown]]])", "torch.cat([faces[shown], self.real[which[:5]]])", OF_FACES),
         ("distances.argsort()[:5]", "distances.argsort()[-5:]", OF_FACES),
