@@ -111,9 +111,8 @@ def grade_all(exam, grades, jobs):
 
 
 def main():
-    parser = CommandParser(prog="python3 hw_grade.py", description="Run and grade submissions. Stop it at any time; the same "
-                           "command goes on with what is missing or has changed. Student code is run! It can read and change "
-                           "all that you can, unless --prefix puts it into a sandbox; README.md has a line for bwrap.")
+    parser = CommandParser(prog="python3 hw_grade.py", description="Grade submissions; the same command goes on after a stop. "
+                           "Student code is run! It can do all that you can, unless --prefix is a sandbox, as in README.md.")
     add = parser.add_argument
     add("submissions", type=Path, nargs="+", metavar="SUBMISSION", help="a folder with hw_p1.sh … hw_p4.sh that was handed in")
     add("--data", type=Path, default=Path("hw3_data"), metavar="DIR", help="the data (default: hw3_data)")

@@ -9,8 +9,8 @@ SAME, SECONDS, MIB = {True: "yes", False: "no"}.get, "{:.1f}".format, "{:,.0f}".
 FACES = {"swd": "{:.1f}".format, "faces": str, "same": SAME, "nearest": "{:.3f}".format, "sharpness": "{:.4f}".format,
          "diversity": "{:.3f}".format, "seconds": SECONDS, "mib": MIB}
 DIGITS = {"accuracy": "{:.2f}".format, "same": SAME, "never": str, "seconds": SECONDS, "mib": MIB}
-LEGEND = ("p1, p2: swd, the sliced Wasserstein distance × 1000 to the test faces, which real faces have, too. p3, p4: accuracy in "
-          "%. same: when run again; nearest: the least distance to a real face; never: digits not said; mib: peak memory.")
+LEGEND = ("p1, p2: swd, the sliced Wasserstein distance × 1000 to the test faces, which real faces have, too. p3, p4: accuracy "
+          "in %. same: when run again; nearest: the least distance to a real face; never: digits not said; mib: peak memory.")
 told = lambda task: FACES if task in ("p1", "p2") else DIGITS
 show_table = lambda header, rows, caption: table({"header": header, "rows": rows, "caption": caption}) if rows else ""
 

@@ -5,7 +5,6 @@ left their session. Elsewhere the command's process group is ended. Prints what 
 """
 import contextlib
 import ctypes
-import fcntl
 import itertools
 import json
 import os
@@ -14,8 +13,8 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 BE_SUBREAPER, TAIL = 36, 4000       # PR_SET_CHILD_SUBREAPER of linux/prctl.h; bytes that are kept of what is printed
@@ -55,29 +54,33 @@ def watch(command, seconds, disk, output, processes):
     with contextlib.suppress(ValueError, OSError):      # a limit that is lower already stays
         resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
     before, start = written(()), time.monotonic()
-    logs = {name: tempfile.TemporaryFile() for name in ("stdout", "stderr")}  # noqa: SIM115
-    for log in logs.values():
-        fcntl.fcntl(log, fcntl.F_SETFL, os.O_APPEND)        # for those who open /dev/stderr anew
-    printed = lambda: sum(os.fstat(log.fileno()).st_size for log in logs.values())
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **logs)
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **pipes)
+    tails, printed = dict.fromkeys(pipes, b""), dict.fromkeys(pipes, 0)
+
+    def read(name):
+        while piece := getattr(process, name).read1(1 << 16):
+            tails[name], printed[name] = (tails[name] + piece)[-TAIL:], printed[name] + len(piece)
 
     def reap():
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 codes[ended[0]] = os.waitstatus_to_exitcode(ended[1])
 
+    pool = ThreadPoolExecutor()
+    readers = [pool.submit(read, name) for name in pipes]
     while process.pid not in codes and not broke:
         stopped, now = select.select([0], [], [], 0.05)[0], time.monotonic()
         reap()
         if now > look:
             living = descendants()
-            wrote = written(living) - printed() - before
+            wrote = written(living) - sum(printed.values()) - before
             look = 1 + 11 * time.monotonic() - 10 * now     # a tenth of the time goes into looking, at most
         over = {"stopped": stopped, f"ran more than {processes:,} processes at once": len(living) > processes,
-                f"wrote more than {disk:,} bytes": wrote > disk, f"printed more than {output:,} bytes": printed() > output,
+                f"wrote more than {disk:,} bytes": wrote > disk,
+                f"printed more than {output:,} bytes": sum(printed.values()) > output,
                 f"ran longer than {seconds:,.0f} seconds": now - start > seconds}
         broke = next(filter(over.get, over), None)
-    took = time.monotonic() - start
     if broke:
         with contextlib.suppress(OSError):      # the client of a container passes this on, but not the signal that kills it
             os.killpg(process.pid, signal.SIGTERM)
@@ -92,11 +95,10 @@ def watch(command, seconds, disk, output, processes):
         reap()
     with contextlib.suppress(OSError):      # where there is no /proc
         os.killpg(process.pid, signal.SIGKILL)
-    for log in logs.values():
-        log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
+    wait(readers, 5)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return {"broke": broke, "code": codes.get(process.pid), "left": 0 if broke else left, "seconds": took, "mib": memory,
-            **{name: log.read(TAIL).decode("utf-8", "replace") for name, log in logs.items()}}
+    return {"broke": broke, "code": codes.get(process.pid), "left": 0 if broke else left, "seconds": now - start, "mib": memory,
+            **{name: tail.decode("utf-8", "replace") for name, tail in tails.items()}}
 
 
 def run_watched(command, folder, temporary, alive, **limits):

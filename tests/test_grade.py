@@ -140,6 +140,7 @@ CLASS = {
     "fails late": ('answer "$1" "$3"; echo oh no >&2; exit 3', 100, "exit code 3: oh no"),
     "elsewhere": ('answer "$1" result.csv', None, "wrote no hw_grade/pred.csv, but result.csv"),
     "nothing": ("true", None, "wrote no hw_grade/pred.csv"),
+    "prints anew": ("echo one >&2; echo two > /dev/stderr; echo 3 >&2; exit 4", None, "exit code 4: 3"),
     "another's script": ("", None, "there is no hw_p3.sh"),
     "crlf": ('answer "$1" "$3"\r\ntrue\r', 100, "Windows line ends (CRLF); it was run without"),
     "no run bit": ('. ./lib.sh; ./tool.sh "$1" "$3"', 100, None),
@@ -239,6 +240,7 @@ def test_the_page_shows_them_all_and_runs_nothing_of_theirs(graded):
     assert "<h2 id=s0>" in page and page.count("<section>") == len(CLASS) + 1
     assert "&lt;b&gt;&amp;amp;" in page and "<b>&amp;" not in page and "<script>" not in page and "\\x1b[31m&lt;i&gt;" in page
     assert "ModuleNotFoundError: No module named &#x27;no_such_package&#x27;" in page
+    assert "<pre>one\ntwo\n3</pre>" in page
     assert page.index(">good<") < page.index(">hangs<"), "ranked by points"
 
 
