@@ -398,6 +398,16 @@ def test_a_folder_with_other_files_is_refused(data, tmp_path):
     assert all(path.read_text() == "mine" for path in (tmp_path / "course").rglob("*.*"))
 
 
+def test_a_disk_that_refuses_modes_is_told_before_a_script_runs(data, tmp_path, monkeypatch):
+    def refuse(self, mode):
+        raise PermissionError(1, "Operation not permitted", str(self))
+    folder = hand_in(tmp_path / "sub", data, "true")
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(PermissionError, match="grades/work"):
+        grade(folder, "--data", data, "--out", tmp_path / "grades")
+    assert not (tmp_path / "grades/submissions").exists()
+
+
 # ---- faces -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("columns, gap, name", [(8, 2, "a.png"), (4, 2, "a.png"), (8, 0, "a.png"), (32, 0, "a.png"),
