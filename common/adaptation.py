@@ -39,7 +39,7 @@ REPORTED = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.100
 # the best accuracy that another answer to the assignment states, by any method
 OTHERS = {("usps", "mnistm"): 0.567, ("mnistm", "svhn"): 0.664, ("svhn", "usps"): 0.851}
 
-# rows of a settings table, for both methods; the report only normalises
+# rows of a settings table, for both methods; the report only normalises; why tuned's values: docs/adaptation.md
 AUGMENTATION = (
     Setting("rotation",       float,   0.0,  15.0,   0.0, "random rotation of digits, up to ± degrees", neutral=0.0),
     Setting("shrink",         float,   0.0,   0.4,   0.2, "random shrinking of source digits", bounds=(0, 0.9), neutral=0.0,

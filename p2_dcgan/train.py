@@ -24,7 +24,7 @@ from common.training.steps import Averages, binary_cross_entropy, shuffled_batch
 from common.training.weights import save_weights
 from p2_dcgan.model import Discriminator, Generator, generate, make_noise
 
-SETTINGS = (
+SETTINGS = (       # why `tuned` differs from `report`, value by value: docs/faces.md
     #        name                  kind    report    tuned   sample   meaning and unit
     Setting("epochs",              int,       100,     100,       2, "passes over the training faces"),
     Setting("batch_size",          int,       128,      64,      16, "real (and as many generated) faces a step",
