@@ -10,14 +10,14 @@ from common.errors import UserError
 
 
 class Words:
-    """The texts of the words.md in the folder of `path`, itself one of the files there: words(name, value=…) is one of them.
+    """The texts of `file` in the folder of `path`, itself one of the files there: words(name, value=…) is one of them.
 
     `title` is the section's. A heading is named by its number, as in words("1.2"). Raises UserError where the file cannot be
     read, lacks a text, or asks for a value that it has not.
     """
 
-    def __init__(self, path):
-        self.path = Path(path).with_name("words.md")
+    def __init__(self, path, file="words.md"):
+        self.path = Path(path).with_name(file)
         try:
             content = self.path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
