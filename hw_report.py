@@ -1,6 +1,10 @@
 """The whole report: trains what has no finished run yet, several at once, draws all figures, writes OUT/index.html.
 
 bash hw_report.sh calls this with the Python that it finds or sets up; bash p1_vae/run.sh does too, with --problem p1.
+
+The way to the page: common/runs/plan.py says which runs there are; each is trained by a process of its own, python3 -m
+p1_vae.train and so on (common/runs/jobs.py), which leaves a run folder; python3 -m p1_vae.figures draws a problem's runs into
+OUT/figures and OUT/sections; common/report/page.py assembles OUT/index.html from these.
 """
 import argparse
 import functools
@@ -17,7 +21,7 @@ import torch
 
 from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, number, run_command, say, warn
 from common.data.layout import datasets_of, digest, digests, has_dataset, is_sample_data
-from common.files import make_folder, read_json, write_json
+from common.files import RUN_FOLDERS, make_folder, read_json, write_json
 from common.report.page import assemble
 from common.report.section import check_out
 from common.runs.jobs import Job, python, run_jobs
@@ -72,7 +76,7 @@ def read_arguments():
                         help="report, tuned or sample (default: report; sample for sample data)")
     parser.add_argument("--only", nargs="+", metavar="RUN",
                         help="train some only: p1 p2 p3 p4, or more closely p4:svhn-usps p3:usps-mnistm:target p2:uniform")
-    parser.add_argument("--runs", type=Path, metavar="DIR", help="where run folders go (default: runs/PRESET)")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help=f"where run folders go (default: {RUN_FOLDERS}/PRESET)")
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR",
                         help="where the report goes (default: report)")
     parser.add_argument("--seeds", type=number(int, 1, 1000), metavar="N",
@@ -247,7 +251,7 @@ def main():
     args.data, args.preset = args.data or Path("hw3_data"), args.preset or "report"
     if not args.data.is_dir():
         raise UsageError(f"--data {args.data} is not a folder; bash hw_download.sh makes one")
-    args.runs = args.runs or Path("runs") / args.preset
+    args.runs = args.runs or RUN_FOLDERS / args.preset
     trainings, notes = plan(args, given)
     for note in notes:
         say(note)

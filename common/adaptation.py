@@ -274,8 +274,7 @@ def answer_grader(problem, method, run, shipped, load):
     args = parser.parse_args()
 
     pair = f"{SOURCE_OF[args.target]}-{args.target}"
-    path = find_weights(args.weights, shipped / f"{pair}.pt", f"train with `bash {problem}/run.sh`, then add --weights "
-                                                              f"runs/report/{run.format(pair=pair)}/weights.pt")
+    path = find_weights(args.weights, shipped / f"{pair}.pt", problem, run.format(pair=pair))
     device = pick_device(args.device)
     network, meta = load(path, device)
     if meta["target"] != args.target:
@@ -286,7 +285,9 @@ def answer_grader(problem, method, run, shipped, load):
 def label_folder(network, folder, output, device):
     """The grader's job: label each image of `folder`, write `output`: header image_name,label, rows sorted by name.
 
-    The csv appears whole or not at all. Raises UserError for an empty folder, an unreadable image, an unwritable output.
+    An image's way: list_images and stream_images decode it (common/data/images.py), `probabilities` above gives it to the
+    network, whose most probable digit write_labels puts into its row. The csv is written whole or not at all.
+    Raises UserError for an empty folder, an unreadable image, an unwritable output.
     """
     paths = list_images(folder)
     with written_whole(output) as part:       # first, so that a wrong path shows before the work

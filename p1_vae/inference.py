@@ -70,8 +70,7 @@ def main():
     if (args.output is None) == (args.reconstruct is None):
         raise UsageError("give either OUT.png or --reconstruct IMAGE_DIR OUT_DIR; see --help")
 
-    path = find_weights(args.weights, SHIPPED, "train with `bash p1_vae/run.sh`, then add "
-                                               "--weights runs/report/p1_vae/weights.pt")
+    path = find_weights(args.weights, SHIPPED, "p1_vae", "p1_vae")
     vae = VAE()
     load_weights(path, vae=vae)
     if args.reconstruct:

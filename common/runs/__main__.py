@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from common.cli import YES_NO, CommandParser, UserError, format_table, one_line, run_command, say
-from common.files import read_json
+from common.files import RUN_FOLDERS, read_json
 from common.runs.read import read_metrics
 
 HEADER = ("run", "problem", "pair", "mode", "preset", "seed", "epochs", "result", "started")
@@ -84,8 +84,8 @@ def compare_runs(first, second):
 
 def main():
     parser = CommandParser(description="List run folders, or compare two of them.")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), metavar="DIR",
-                        help="list the run folders below this one (default: runs)")
+    parser.add_argument("folder", type=Path, nargs="?", default=RUN_FOLDERS, metavar="DIR",
+                        help=f"list the run folders below this one (default: {RUN_FOLDERS})")
     parser.add_argument("--compare", type=Path, nargs=2, metavar="RUN",
                         help="show the settings in which two run folders differ, and both one's metrics")
     args = parser.parse_args()
