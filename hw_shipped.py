@@ -216,7 +216,7 @@ def main():
     parser = CommandParser(prog="python3 hw_shipped.py", description="Draw README's picture of the weights that come with the "
                                                                      "code.")
     parser.add_argument("picture", type=Path, metavar="PICTURE.png", help="image to write")
-    parser.add_argument("--data", metavar="DIR", help="real data in the course layout: map its digits into docs/tsne.csv anew")
+    parser.add_argument("--data", metavar="DIR", help="real data in the course layout: map its digits into docs/tsne.csv again")
     args = parser.parse_args()
     if args.picture.suffix != ".png":
         raise UserError(f"{args.picture} does not end in .png")

@@ -54,7 +54,7 @@ def reconstruct_folder(vae, folder, output):
         mean = statistics.mean(errors)
         write_csv(part / "mse.csv", ("image_name", "mse"), [
             *((path.name, f"{error:.6f}") for path, error in zip(paths, errors)), ("mean", f"{mean:.6f}")])
-    say(f"{output}: {len(paths)} reconstructions, mean squared error {mean:.4f}; of each image in {output / 'mse.csv'}"
+    say(f"{output}: {len(paths)} reconstructions, mean squared error {mean:.4f}; each image's is in {output / 'mse.csv'}"
         f"{left_out(folder)}")
 
 

@@ -83,8 +83,8 @@ def test_each_text_is_shown_and_each_that_is_shown_is_there(words, name, places)
 @pytest.mark.parametrize("text, message", [
     (None, "cannot read .*words.md"),
     (b"\xff", "cannot read .*words.md"),
-    ("**other.** …", r"words.md has no text blur; bring it back"),
-    ("**blur.** {error:.4f} {size}", r"words.md: the text blur asks for 'size', but may have error"),
+    ("**other.** …", r"words.md has no text blur; put it back"),
+    ("**blur.** {error:.4f} {size}", r"words.md: the text blur uses 'size', but is only given error"),
     ("**blur.** {error:.4d}", "words.md: the text blur cannot be filled in"),
     ("**blur.** {error", "words.md: the text blur cannot be filled in"),
     ("**blur.** {}", "words.md: the text blur cannot be filled in"),

@@ -149,8 +149,8 @@ def test_latex_that_was_edited_is_not_replaced(tmp_path, capsys):
     assert write("one") == "" and "one" in part.read_text() and "tex/p1_vae" in document.read_text()
     document.write_text(document.read_text() + "% mine")
     mine = document.read_bytes()
-    assert write("two") == (f"warning: {document} was edited, or is not of this program, so it stays as it is; rename it to "
-                            "have it written anew\n")
+    assert write("two") == (f"warning: {document} was edited, or was not written by this program, so it stays as it is; rename "
+                            "it to have it written anew\n")
     assert document.read_bytes() == mine and "two" in part.read_text(), "what was not edited is brought up to date"
     part.write_bytes(part.read_bytes()[:-1])
     assert part.name in write("three") and "two" in part.read_text()

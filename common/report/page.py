@@ -17,7 +17,7 @@ from common.report.latex import write_latex
 TITLE = "Generative models and unsupervised domain adaptation"
 LEAD = "A VAE and a DCGAN on 64×64 faces; DANN and ADDA between three digit domains."
 SAMPLE_NOTICE = ("These runs used the built-in sample data: small drawn faces and small digit sets, made so that every step "
-                 "can be tried in minutes. Their numbers are not to be compared with the report's.")
+                 "can be tried in minutes. Their numbers cannot be compared with the report's.")
 OWN = "This machine's own runs"
 # what each kind of block is called where it is folded away
 FOLDED = {"listing": "The networks, as PyTorch prints them", "settings": "All settings, versions and hardware"}

@@ -18,7 +18,7 @@ def list_runs(folder):
     """A row of texts, as in HEADER, for each run folder below `folder`. Raises UserError if there is none."""
     paths = sorted(_find(folder))
     if not paths:
-        raise UserError(f"{folder} holds no run folders; train some with bash hw_report.sh, or name their folder")
+        raise UserError(f"{folder} holds no run folders; train some with bash hw_report.sh, or give their folder")
     return [_row(path, path.relative_to(folder)) for path in paths]
 
 
@@ -87,7 +87,7 @@ def main():
     parser.add_argument("folder", type=Path, nargs="?", default=RUN_FOLDERS, metavar="DIR",
                         help=f"list the run folders below this one (default: {RUN_FOLDERS})")
     parser.add_argument("--compare", type=Path, nargs=2, metavar="RUN",
-                        help="show the settings in which two run folders differ, and both one's metrics")
+                        help="show in which settings two run folders differ, and the metrics of both")
     args = parser.parse_args()
     if args.compare is None:
         say(format_table(HEADER, list_runs(args.folder)))

@@ -30,7 +30,7 @@ def load_file(path, *names):
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
-        raise UserError(f"{path} is damaged, or no file of PyTorch ({reason_of(error)})") from None
+        raise UserError(f"{path} is damaged, or not a PyTorch file ({reason_of(error)})") from None
 
 
 def load_checked(path, *names):
