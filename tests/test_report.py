@@ -182,7 +182,7 @@ def test_figures_of_hardly_any_faces(train, tmp_path, monkeypatch, images, probl
     few = images == 1
     assert (results["p1_vae"]["samples"]["swd"] is None) == (results["p1_vae"]["real"]["diversity"] is None) == few
     assert not few or results["p2_dcgan"]["uniform"][0]["swd"] is None
-    assert page.count("Distances between faces are left out: they need two test faces and two training faces at least, and "
+    assert page.count("Distances between faces are left out: they need at least two test faces and two training faces, and "
                       "there are 1 and 1.") == 2 * few
     assert ("No map: no two of the test faces (1) have different latent means." in page) == few
     assert ("No interpolation: there is one test face, and it needs two." in page) == few

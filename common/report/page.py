@@ -77,7 +77,7 @@ def make_page(out, sections, notes=(), shipped=None, commands=None):
 {_own(sections, notes)}
 {chr(10).join(parts)}
 </main>
-<footer class=soft>Headings bear the numbers of the assignment's questions. Beside this page lie all numbers (results.json)
+<footer class=soft>The headings have the numbers of the assignment's questions. Beside this page are all numbers (results.json)
 and all figures as png and pdf (figures/). To compare two reports:
 <code>python3 -m common.report --compare OUT1 OUT2</code></footer>
 <script type=application/json id=sheets>{_json(sheets)}</script>
