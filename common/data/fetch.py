@@ -1,4 +1,4 @@
-"""Files from the network: downloads that go on where they broke off, and are checked."""
+"""Files from the network: downloads that are checked, and resumed where they broke off."""
 import errno
 import hashlib
 import http.client

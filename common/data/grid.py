@@ -1,4 +1,4 @@
-"""Many images in one picture; apart from common/report/plots.py, because graders need no matplotlib for it."""
+"""Many images in one picture; not in common/report/plots.py, because graders need no matplotlib for it."""
 import math
 
 import torch
