@@ -15,6 +15,7 @@ import torch
 from matplotlib import colors
 from PIL import Image
 
+import common.report.page
 import hw_grade
 import p1_vae.figures
 import p1_vae.measure
@@ -107,9 +108,11 @@ def digits(tmp_path_factory):
             def add_maps(section, run, prepare, encoders, problem=problem, loaded=loaded):
                 drawn.append((problem, run.folder.name, loaded[-1], encoders))
             patch.setattr(module, "add_maps", add_maps)
+            patch.setattr(module, "PAIRS", PAIRS)
             patch.setattr(sys, "argv", ["figures", "--runs", str(runs), "--out", str(out)])
             module.main()
-    assemble(out, tex=True)
+        patch.setattr(common.report.page, "PAIRS", PAIRS)
+        assemble(out, tex=True)
     return runs, out, drawn
 
 
