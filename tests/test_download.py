@@ -428,7 +428,7 @@ def test_google_drive(server, tmp_path, monkeypatch, capsys):
     assert run("--data", tmp_path, "--only", "face") != ""
     error = capsys.readouterr().err
     assert f"{sys.executable} -m pip install -r {REPOSITORY}/requirements-download.txt" in error
-    assert "list_attr_celeba.txt, img_align_celeba.zip by hand" in error
+    assert "put list_attr_celeba.txt, img_align_celeba.zip into " in error
 
     ids = {file.drive_id: file.name for file in download.DATASETS["face"].files}
 
