@@ -174,7 +174,7 @@ def adapt(run, first, networks, learn, source, target_images, pseudo_labels, shu
 
 def main():
     settings = read_settings(
-        __package__, "Train DANN (problem 3) or a bound of it. But in mode target, target labels neither train nor choose.",
+        __package__, "Train DANN (problem 3) or a bound of it. Target labels neither train nor choose, except in mode target.",
         SETTINGS, FLAGS)
     check_pair(settings)
     mode, epochs, device = settings["mode"], settings["epochs"], torch.device(settings["device"])

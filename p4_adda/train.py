@@ -125,7 +125,7 @@ def adda_step(networks, learn_discriminator, source_images, target_images, condi
     discriminator_loss = F.nll_loss(guesses, truth)
     learn_discriminator(discriminator_loss)
 
-    # the target encoder learns with inverted labels: its features shall be called the source's
+    # the target encoder learns with inverted labels: its features are to be taken for the source's
     with forward:
         guesses_for_target = discriminator(target_features)
     encoder_loss = F.nll_loss(guesses_for_target, is_source)
