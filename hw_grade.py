@@ -4,21 +4,20 @@ Writes OUT/grades.csv, a row for each, and OUT/index.html, which shows it all; O
 """
 import contextlib
 import csv
+import itertools
 import shlex
 import shutil
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from common.cli import CommandParser, UsageError, UserError, lock, number, one_line, progress, run_command, say, some_of
 from common.data.csv_files import write_csv
 from common.data.grid import save_grid
-from common.files import read_json, visible, write_json, written_whole
-from grading.exam import TARGETS, Exam
+from common.files import read_json, stamp, visible, write_json, written_whole
+from grading.exam import TASKS, Exam
 from grading.page import cells, faults, make_page, told
 from grading.watch import remove
 
-TASKS = ("p1", "p2", *(f"{problem}_{target}" for problem in ("p3", "p4") for target in TARGETS))
 COLUMNS = tuple(f"{task}_{key}" for task in TASKS for key in told(task) if key != "never")
 POINTS = Path(__file__).parent / "grading" / "points.csv"
 
@@ -39,21 +38,20 @@ def read_points(path):
 
 
 class Grades:
-    """What is known of each submission: `results`, {its name: {task: result, or None}}; kept in OUT/submissions."""
+    """What is known of each submission: `results`, {its name: {task: result, {} if not graded}}; kept in OUT/submissions."""
 
     def __init__(self, out, orders, tasks, points):
-        self.out, self.orders, self.points, self.results = out, orders, points, {name: dict.fromkeys(tasks) for name in orders}
+        self.out, self.orders, self.points = out, orders, points
         self.header = ["submission", "points", *(task.replace("_", " ") for task in tasks), "faults"]
-        for name, task in ((name, task) for name in orders for task in tasks):
+        self.results = {name: dict.fromkeys(tasks, {}) for name in orders}
+        for name, task in itertools.product(orders, tasks):
             with contextlib.suppress(UserError):        # not graded yet, or damaged
-                found = read_json(out / "submissions" / name / f"{task}.json", "order", "result")
-                self.results[name][task] = found["result"] if found["order"] == repr(orders[name]) else None
+                found = read_json(out / "submissions" / name / f"{task}.json", order=str, result=dict)
+                self.results[name][task] = found["result"] if found["order"] == repr(orders[name]) else {}
 
     def add(self, name, task, result, pictures):
         folder = self.out / "submissions" / name
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.glob(f"{task}*.png"):
-            path.unlink()
         for what, faces in pictures.items():
             save_grid(folder / f"{task}{what}.png", faces / 255, 5 if what else 8)
         write_json(folder / f"{task}.json", {"order": repr(self.orders[name]), "result": result})
@@ -62,7 +60,7 @@ class Grades:
 
     def value(self, name, column):
         task, _, key = column.rpartition("_")
-        return (self.results[name].get(task) or {}).get(key)
+        return self.results[name].get(task, {}).get(key)
 
     def score(self, name):
         return sum(points for column, least, most, points in self.points
@@ -77,7 +75,7 @@ class Grades:
         """Print the header, or a submission's row and its faults once it is graded."""
         row, results = (self.row(name), self.results[name]) if name else (self.header, {})
         if all(results.values()):
-            width = max(map(len, map(one_line, ["submission", *self.results])))
+            width = max(len(one_line(first)) for first in ("submission", *self.results))
             say(row[0].ljust(width) + "".join(f"{text:>11}" for text in row[1:]))
             for line in faults(results):
                 say(f"    {row[0]}: {line}")
@@ -90,18 +88,19 @@ class Grades:
             write_csv(part, ("submission", "points", *COLUMNS, "faults"), rows)
         ranking = [(self.row(name), name, self.results[name]) for name in sorted(self.results, key=self.score, reverse=True)]
         with written_whole(self.out / "index.html") as part:
-            part.write_text(make_page(self.header, ranking, self.points, floor, self.out / "submissions"), encoding="utf-8")
+            part.write_text(make_page(self.header, ranking, self.points, floor), encoding="utf-8")
 
 
 def grade_all(exam, grades, jobs):
     """Grade what the grades lack, and write them down, even when stopped."""
     exam.work.mkdir(exist_ok=True)
+    exam.work.chmod(0o755)      # a disk that knows no such thing is no place for scripts, which is told now
     for name in (None, *grades.results):
         grades.say(name)
     pool = ThreadPoolExecutor(jobs)
     try:
         futures = {pool.submit(exam.grade, grades.orders[name], task): (name, task)
-                   for name, results in grades.results.items() for task in exam.tasks if not results[task]}
+                   for name, results in grades.results.items() for task, result in results.items() if not result}
         for future in progress(as_completed(futures), "grading", "script", len(futures)):
             grades.add(*futures[future], *future.result())
     finally:
@@ -112,20 +111,17 @@ def grade_all(exam, grades, jobs):
 
 
 def main():
-    parser = CommandParser(prog="python3 hw_grade.py", description="Run and grade submissions, each a folder with hw_p1.sh … "
-                           "hw_p4.sh. Stop it at any time; the same command goes on with what is missing or has changed.",
-                           epilog="Student code is run! It can read and change all that you can, unless --prefix puts it into "
-                           "a sandbox, such as a container with its own user and no network.")
-    parser.add_argument("submissions", type=Path, nargs="+", metavar="SUBMISSION", help="folder that was handed in")
-    parser.add_argument("--data", type=Path, default=Path("hw3_data"), metavar="DIR", help="the data (default: hw3_data)")
-    parser.add_argument("--out", type=Path, default=Path("grades"), metavar="DIR", help="where grades go (default: grades)")
-    parser.add_argument("--points", type=Path, default=POINTS, metavar="FILE",
-                        help="csv column,at_least,at_most,points of columns of grades.csv (default: grading/points.csv)")
-    parser.add_argument("--minutes", type=number(float, 0.01), default=10.0, metavar="N", help="for each script (default: 10)")
-    parser.add_argument("--scripts", default="hw_p{}.sh", metavar="NAME", help="{} is the problem (default: hw_p{}.sh)")
-    parser.add_argument("--prefix", type=shlex.split, default=[], metavar="COMMAND",
-                        help="goes before each script's command; {} is the folder that it runs in, all that it needs")
-    parser.add_argument("--jobs", type=number(int, 1, 1000), default=1, metavar="N", help="scripts at once (default: 1)")
+    parser = CommandParser(prog="python3 hw_grade.py", description="Grade submissions; the same command goes on after a stop. "
+                           "Student code is run! It can do all that you can, unless --prefix is a sandbox, as in README.md.")
+    add = parser.add_argument
+    add("submissions", type=Path, nargs="+", metavar="SUBMISSION", help="a folder with hw_p1.sh … hw_p4.sh that was handed in")
+    add("--data", type=Path, default=Path("hw3_data"), metavar="DIR", help="the data (default: hw3_data)")
+    add("--out", type=Path, default=Path("grades"), metavar="DIR", help="where grades go (default: grades)")
+    add("--points", type=Path, default=POINTS, metavar="FILE", help="what gives points (default: grading/points.csv)")
+    add("--minutes", type=number(float, 0.01), default=10.0, metavar="N", help="for each script (default: 10)")
+    add("--scripts", default="hw_p{}.sh", metavar="NAME", help="{} is the problem (default: hw_p{}.sh)")
+    add("--prefix", type=shlex.split, default=[], metavar="COMMAND", help="put before each script; {} is its folder")
+    add("--jobs", type=number(int, 1, 1000), default=1, metavar="N", help="scripts at once (default: 1)")
     args = parser.parse_args()
     if "{}" not in args.scripts or "/" in args.scripts:
         raise UsageError(f"--scripts {args.scripts} must be a file's name with {{}} in it, as hw3_p{{}}.sh")
@@ -136,17 +132,15 @@ def main():
         raise UserError(f"{args.out} holds no grades of ours but other files ({some_of(names)}); give another --out")
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".lock", f"another hw_grade.py writes to {args.out}; wait for it, or give another --out"):
-        exam = Exam(args.data.resolve(), out, args.minutes)
-        if not exam.tasks:
-            raise UserError(f"{args.data} holds neither faces nor digits; give data in the course layout with --data")
+        exam = Exam(args.data.resolve(), out, args.minutes, args.jobs)
         if (out / "data.json").exists() and read_json(out / "data.json") != exam.digests:
             raise UserError(f"{args.out} is of other data than {args.data} holds now; bring those back, or give another --out")
         write_json(out / "data.json", exam.digests)
         folders = list(dict.fromkeys(path.resolve() for path in args.submissions))
-        count = Counter(folder.name for folder in folders)
-        orders = {folder.name if count[folder.name] == 1 else "_".join(folder.parts[1:]):
-                  {"folder": str(folder), "stamp": exam.stamp(folder), "scripts": args.scripts, "prefix": args.prefix,
-                   "minutes": args.minutes} for folder in folders}
+        names = [folder.name for folder in folders]
+        orders = {"_".join(folder.parts[1:]) if names.count(folder.name) > 1 else folder.name: {
+            "folder": str(folder), "stamp": stamp(folder, exam.left_out), "scripts": args.scripts, "prefix": args.prefix,
+            "minutes": args.minutes} for folder in folders}
         grade_all(exam, Grades(out, orders, exam.tasks, points), args.jobs)
         say(f"{args.out / 'grades.csv'}, and a page: {out / 'index.html'}", "green")
 

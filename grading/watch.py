@@ -13,80 +13,74 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 
 BE_SUBREAPER, TAIL = 36, 4000       # PR_SET_CHILD_SUBREAPER of linux/prctl.h; bytes that are kept of what is printed
 
 
 def descendants():
     """The ids of all living processes that stem from this one; none where there is no /proc."""
-    parents, found, before = {}, {os.getpid()}, 0
-    for name in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else ()):
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
-            state, parent = file.read().rpartition(b")")[2].split()[:2]
+    parents, found = {}, {os.getpid()}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, parent = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:2]
             if state not in b"ZX":
-                parents[int(name)] = int(parent)
-    while len(found) > before:
-        before = len(found)
-        found |= {child for child, parent in parents.items() if parent in found}
+                parents[int(folder.name)] = int(parent)
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
     return found - {os.getpid()}
 
 
 def written(processes):
     """Bytes that these processes, and those of this one that have ended, have written to anything; of the current folder, those
     that it takes on the disk, if these are more."""
-    found = subprocess.run(["du", "-sk", "."], stdin=subprocess.DEVNULL, capture_output=True).stdout.split()
-    total = 0
+    du, total = subprocess.run(["du", "-sk", "."], stdin=subprocess.DEVNULL, capture_output=True).stdout.split(), 0
     for process in (os.getpid(), *processes):
-        with contextlib.suppress(OSError), open(f"/proc/{process}/io") as file:
-            total += int(file.read().partition("wchar: ")[2].split()[0])
-    return max(total, 1024 * int(found[0]) if found else 0)
+        with contextlib.suppress(OSError):
+            total += int(Path(f"/proc/{process}/io").read_text().partition("wchar: ")[2].split()[0])
+    return max(total, 1024 * int(du[0]) if du else 0)
 
 
 def watch(command, seconds, disk, output, processes):
     """Run the command here, for so many seconds, bytes written, bytes printed and processes at most, and while standard input
-    is open. Returns a dict: "broke", the limit that ended it or "stopped", else None; its exit "code", negative for a signal;
-    how many processes it "left"; "seconds"; "mib", the peak memory of its largest process; "output" and "errors", the ends of
+    is open. Returns a dict: "broke", the limit that it broke, "stopped" or None; its exit "code", negative for a signal;
+    how many processes it "left"; "seconds"; "mib", the peak memory of its largest process; "stdout" and "stderr", the ends of
     both."""
-    statuses, broke, left, tails, printed = {}, None, 0, {}, {}
+    codes, broke, left, living, wrote, look = {}, None, 0, (), 0, 0
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).prctl(BE_SUBREAPER, 1, 0, 0, 0)
-    for limit, most in ((resource.RLIMIT_FSIZE, disk), (resource.RLIMIT_CORE, 0)):
-        with contextlib.suppress(ValueError, OSError):      # a limit that is lower already stays
-            resource.setrlimit(limit, (most, most))
+    with contextlib.suppress(ValueError, OSError):      # a limit that is lower already stays
+        resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
     before, start = written(()), time.monotonic()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               start_new_session=True)
-    with contextlib.suppress(OSError), open(f"/proc/{process.pid}/oom_score_adj", "w") as file:
-        file.write("1000")      # where memory runs out, it goes first
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **pipes)
+    tails, printed = dict.fromkeys(pipes, b""), dict.fromkeys(pipes, 0)
 
-    def read(name, stream):
-        tails[name], printed[name] = b"", 0
-        while piece := stream.read1(1 << 16):
+    def read(name):
+        while piece := getattr(process, name).read1(1 << 16):
             tails[name], printed[name] = (tails[name] + piece)[-TAIL:], printed[name] + len(piece)
 
     def reap():
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                statuses[ended[0]] = ended[1]
+                codes[ended[0]] = os.waitstatus_to_exitcode(ended[1])
 
-    readers = [threading.Thread(target=read, args=pair, daemon=True)
-               for pair in (("output", process.stdout), ("errors", process.stderr))]
-    for reader in readers:
-        reader.start()
-    look = start
-    while process.pid not in statuses and not broke:
+    pool = ThreadPoolExecutor()
+    readers = [pool.submit(read, name) for name in pipes]
+    while process.pid not in codes and not broke:
         stopped, now = select.select([0], [], [], 0.05)[0], time.monotonic()
         reap()
-        if now > look or now - start > seconds:
+        if now > look:
             living = descendants()
-            broke = ("processes" if len(living) > processes else
-                     "disk" if written(living) - sum(printed.values()) - before > disk else None)
+            wrote = written(living) - sum(printed.values()) - before
             look = 1 + 11 * time.monotonic() - 10 * now     # a tenth of the time goes into looking, at most
-        broke = ("stopped" if stopped else broke if broke else "output" if sum(printed.values()) > output else
-                 "seconds" if now - start > seconds else None)
-    took = time.monotonic() - start
+        over = {"stopped": stopped, f"ran more than {processes:,} processes at once": len(living) > processes,
+                f"wrote more than {disk:,} bytes": wrote > disk,
+                f"printed more than {output:,} bytes": sum(printed.values()) > output,
+                f"ran longer than {seconds:,.0f} seconds": now - start > seconds}
+        broke = next(filter(over.get, over), None)
     if broke:
         with contextlib.suppress(OSError):      # the client of a container passes this on, but not the signal that kills it
             os.killpg(process.pid, signal.SIGTERM)
@@ -101,20 +95,19 @@ def watch(command, seconds, disk, output, processes):
         reap()
     with contextlib.suppress(OSError):      # where there is no /proc
         os.killpg(process.pid, signal.SIGKILL)
-    for reader in readers:
-        reader.join(1)
+    wait(readers, 5)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    code = os.waitstatus_to_exitcode(statuses[process.pid]) if process.pid in statuses else None
-    return {"broke": broke, "code": code, "left": 0 if broke else left, "seconds": took, "mib": memory,
+    return {"broke": broke, "code": codes.get(process.pid), "left": 0 if broke else left, "seconds": now - start, "mib": memory,
             **{name: tail.decode("utf-8", "replace") for name, tail in tails.items()}}
 
 
-def run_watched(command, folder, environment, alive, **limits):
-    """Call `watch` in a process of its own, in `folder`, whose standard input is the file `alive`. Returns what it does. Raises
-    OSError if somebody ended it."""
+def run_watched(command, folder, temporary, alive, **limits):
+    """Call `watch` in a process of its own, in `folder`, with `temporary` for temporary files, whose standard input is the file
+    `alive`; python3 is there what it is here. Returns what it does. Raises OSError if somebody ended it."""
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     process = subprocess.run([sys.executable, "-I", __file__, json.dumps({"command": command, **limits})], cwd=folder,
-                             env=environment, stdin=alive, capture_output=True, text=True, errors="replace",
-                             start_new_session=True)
+                             env=os.environ | {"PATH": path, "TMPDIR": temporary}, stdin=alive, capture_output=True, text=True,
+                             errors="replace", start_new_session=True)
     try:
         return json.loads(process.stdout)
     except ValueError:

@@ -474,6 +474,8 @@ FAULTS = {
     "common/data/csv_files.py": [
         ("(name, digit(label)) for", "(name, (digit(label) + 1) % 10) for", DIGITS),
         ("return int(value) if", "return min(int(value), 8) if", OWN_LABEL),
+        ("[said[name] for name in names]", "[said[name] for name in sorted(names)]",
+         "tests/test_grade.py::test_points_are_the_tables"),
         ("columns = [found.index(name) for name in header]", "columns = list(range(len(header)))", VAE_TABLES),
         ("return int(value) if value in range(10)", "return (int(value) + 1) % 10 if value in range(10)", DIGITS, OWN_LABEL),
         ("if len(rows) == limit:", "if len(rows) - 1 == limit:", DIGITS),
@@ -650,14 +652,11 @@ FAULTS = {
         ("_resize(digit, height, width)", "_resize(digit[::-1], height, width)", SAMPLE_LABELS),
     ],
     "grading/exam.py": [
-        ("cells.permute(1, 2, 0, 3, 4)", "cells.permute(2, 1, 0, 3, 4)", GRID),
         ("100 * (labels == answer)", "100 * (labels != answer)", JUDGE),
         ("torch.bincount(10 * labels + answer", "torch.bincount(10 * answer + labels", JUDGE),
         ("set(labels.tolist()) - set(answer.tolist())", "set(answer.tolist()) - set(labels.tolist())", JUDGE),
         ("random.SystemRandom().sample(range(len(names)), len(names))", "range(len(names))", JUDGE),
         ("(folder / \"test\" / name).read_bytes()", "(folder / \"test\" / sorted(names)[number]).read_bytes()", JUDGE),
-        ("torch.tensor([said[name] for name in images]", "torch.tensor([said[name] for name in sorted(images)]",
-         "tests/test_grade.py::test_points_are_the_tables"),
         ("sliced_wasserstein(faces, self.test)", "sliced_wasserstein(faces, self.real)", OF_FACES),
         ("torch.cat([faces[shown], self.real[which[shown]]])", "torch.cat([faces[shown], self.real[which[:5]]])", OF_FACES),
         ("distances.argsort()[:5]", "distances.argsort()[-5:]", OF_FACES),
@@ -666,6 +665,7 @@ FAULTS = {
     ],
     "common/data/grid.py": [
         ("images.detach(), columns)", "images.detach(), columns // 2)", PICTURES),
+        ("cells.permute(1, 2, 0, 3, 4)", "cells.permute(2, 1, 0, 3, 4)", GRID),
     ],
     "common/runs/__main__.py": [
         ("values[1] - values[0]", "values[0] - values[1]", RUNS),
@@ -683,8 +683,8 @@ FAULTS = {
         ('"--preset", args.preset,', '"--preset", "report",', CALLED),
     ],
     "grading/page.py": [
-        ('FACES = {"swd": "{:.1f}", "faces": "{}"', 'FACES = {"faces": "{}", "swd": "{:.1f}"', GRADES_PAGE),
-        ("for digit, counts in enumerate((result", "for counts, digit in enumerate((result", GRADES_PAGE),
+        ('FACES = {"swd": "{:.1f}".format, "faces": str', 'FACES = {"faces": str, "swd": "{:.1f}".format', GRADES_PAGE),
+        ("for digit, counts in enumerate(result", "for counts, digit in enumerate(result", GRADES_PAGE),
         ("if told(task) is columns]", "]", GRADES_PAGE),
         ("cells(floor, \"p1\")", "cells(results[\"p1\"], \"p1\")", GRADES_PAGE),
     ],
@@ -695,8 +695,7 @@ FAULTS = {
         ("key=self.score, reverse=True", "key=self.score", GRADES_PAGE),
         ("self.value(name, column)) for column in COLUMNS)", "self.value(name, column)) for column in sorted(COLUMNS))",
          GRADES),
-        ("(self.results[name].get(task) or {}).get(key)", "(next(iter(self.results.values())).get(task) or {}).get(key)",
-         GRADES),
+        ("self.results[name].get(task, {}).get(key)", "next(iter(self.results.values())).get(task, {}).get(key)", GRADES),
     ],
     "hw_faces.py": [
         ("spread(load_faces(args.data, other).images)", "spread(load_faces(args.data, args.reference).images)",

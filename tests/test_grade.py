@@ -20,11 +20,11 @@ from torchvision.utils import make_grid, save_image
 import hw_grade
 from common import cli
 from common.cli import UserError
+from common.data.grid import read_grid
 from common.data.layout import ATTRIBUTES, load_faces
 from common.metrics import faces as metrics
 from common.metrics.faces import nearest
 from grading import exam, watch
-from grading.exam import read_grid
 from tests.conftest import REPOSITORY
 
 DIGITS = 20
@@ -47,12 +47,13 @@ def make_data(root):
     return root
 
 
-def add_faces(root, count=40):
-    for split in ("train", "test"):
+def add_faces(root, count=40, tests=None):
+    """As many training and, unless it is said how many, test faces."""
+    for split, number in (("train", count), ("test", tests or count)):
         (root / "face" / split).mkdir(parents=True)
-        for i, face in enumerate(make_faces(count)):
+        for i, face in enumerate(make_faces(number)):
             save_image(face, root / f"face/{split}/{i:05d}.png")
-        rows = [f"{i:05d}.png" + ",0.0" * len(ATTRIBUTES) for i in range(count)]
+        rows = [f"{i:05d}.png" + ",0.0" * len(ATTRIBUTES) for i in range(number)]
         (root / f"face/{split}.csv").write_text("\n".join([",".join(("image_name", *ATTRIBUTES)), *rows]))
     return root
 
@@ -139,6 +140,7 @@ CLASS = {
     "fails late": ('answer "$1" "$3"; echo oh no >&2; exit 3', 100, "exit code 3: oh no"),
     "elsewhere": ('answer "$1" result.csv', None, "wrote no hw_grade/pred.csv, but result.csv"),
     "nothing": ("true", None, "wrote no hw_grade/pred.csv"),
+    "prints anew": ("echo one >&2; echo two > /dev/stderr; echo 3 >&2; exit 4", None, "exit code 4: 3"),
     "another's script": ("", None, "there is no hw_p3.sh"),
     "crlf": ('answer "$1" "$3"\r\ntrue\r', 100, "Windows line ends (CRLF); it was run without"),
     "no run bit": ('. ./lib.sh; ./tool.sh "$1" "$3"', 100, None),
@@ -188,7 +190,13 @@ def graded(tmp_path_factory):
     (root / "another's script/hw_p3.sh").symlink_to(root / "good/hw_p3.sh")
     (root / "a.zip").write_text("")
     said = []
+
+    def run_patiently(command, place, *others, **limits):
+        """The limit of time is for those that hang: on a busy computer the others may take longer."""
+        hangs = re.search("sleep 9100[12]", (place / "hw_p3.sh").read_text())
+        return watch.run_watched(command, place, *others, **limits | ({} if hangs else {"seconds": 600}))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exam, "run_watched", run_patiently)
         patch.setenv("DATA", str(own))
         patch.setattr(exam, "MOST_PRINTED", 1 << 20)
         patch.setattr(exam, "MOST_WRITTEN", 20 << 20)
@@ -232,6 +240,7 @@ def test_the_page_shows_them_all_and_runs_nothing_of_theirs(graded):
     assert "<h2 id=s0>" in page and page.count("<section>") == len(CLASS) + 1
     assert "&lt;b&gt;&amp;amp;" in page and "<b>&amp;" not in page and "<script>" not in page and "\\x1b[31m&lt;i&gt;" in page
     assert "ModuleNotFoundError: No module named &#x27;no_such_package&#x27;" in page
+    assert "<pre>one\ntwo\n3</pre>" in page
     assert page.index(">good<") < page.index(">hangs<"), "ranked by points"
 
 
@@ -389,6 +398,16 @@ def test_a_folder_with_other_files_is_refused(data, tmp_path):
     assert all(path.read_text() == "mine" for path in (tmp_path / "course").rglob("*.*"))
 
 
+def test_a_disk_that_refuses_modes_is_told_before_a_script_runs(data, tmp_path, monkeypatch):
+    def refuse(self, mode):
+        raise PermissionError(1, "Operation not permitted", str(self))
+    folder = hand_in(tmp_path / "sub", data, "true")
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(PermissionError, match="grades/work"):
+        grade(folder, "--data", data, "--out", tmp_path / "grades")
+    assert not (tmp_path / "grades/submissions").exists()
+
+
 # ---- faces -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("columns, gap, name", [(8, 2, "a.png"), (4, 2, "a.png"), (8, 0, "a.png"), (32, 0, "a.png"),
@@ -476,9 +495,36 @@ def test_a_picture_gets_what_it_earns(drawn, name, faces, fault):
     assert measured == (drawn[1] / f"submissions/{name}/p1_nearest.png").exists()
 
 
-def test_of_a_single_real_face_there_is_no_distance(tmp_path):
-    floor = exam.Exam(add_faces(tmp_path / "data", count=1), tmp_path, 1).floor
-    assert floor["swd"] is None and floor["diversity"] is None and floor["nearest"] > 0
+@pytest.mark.parametrize("train, test", [(1, 1), (3, 1), (1, 2), (2, 2)])
+def test_few_real_faces_give_a_grade_without_what_cannot_be_measured(tmp_path, train, test):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/hw_p1.sh").write_text('cp faces.png "$1"')
+    save_image(make_grid(make_faces(32)), tmp_path / "sub/faces.png")
+    data = add_faces(tmp_path / "data", train, test)
+    row = grade(tmp_path / "sub", "--data", data, "--out", tmp_path / "grades")["sub"]
+    assert (row["p1_faces"], row["points"]) == ("32", "20") and float(row["p1_nearest"]) > 0.1 and "p1:" not in row["faults"]
+    assert bool(row["p1_swd"]) == (test > 1)
+    floor = re.search("real faces</td>(.*?)</tr>", (tmp_path / "grades/index.html").read_text())[1]
+    numbers = re.findall(">([^<]+)</td>", floor)
+    assert [number != "–" for number in numbers] == [train > 1 < test, False, False, True, True, train > 1, False, False]
+
+
+def test_what_there_is_no_data_for_is_told_and_the_rest_graded(data, tmp_path, capsys):
+    folder = hand_in(tmp_path / "sub", data, "exit 1")
+    row = grade(folder, "--data", data, "--out", tmp_path / "a")["sub"]
+    assert "has no images for p1, p2, p3 svhn, p3 usps, p4 svhn, p4 usps, which are not graded" in capsys.readouterr().out
+    assert "p3 mnistm: " in row["faults"] and "p1:" not in row["faults"]
+    row = grade(folder, "--data", add_faces(tmp_path / "data", 2), "--out", tmp_path / "b")["sub"]
+    assert "has no images for p3 mnistm, p3 svhn" in capsys.readouterr().out
+    assert row["faults"].startswith("p1: there is no hw_p1.sh") and "mnistm" not in row["faults"]
+
+
+@pytest.mark.parametrize("missing", ["train", "test"])
+def test_half_of_the_faces_are_refused_by_name(data, tmp_path, missing):
+    shutil.copytree(data, tmp_path / "data")
+    (add_faces(tmp_path / "data", 2) / f"face/{missing}.csv").unlink()
+    with pytest.raises(UserError, match=f"face/{missing}.csv does not exist"):
+        grade(tmp_path, "--data", tmp_path / "data", "--out", tmp_path / "grades")
 
 
 def test_what_is_no_picture_and_the_points_of_faces(drawn):

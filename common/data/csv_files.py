@@ -107,6 +107,22 @@ def read_labels(path):
     return dict(digits_of(parse_csv(content, path, LABELS, lenient=True), path))
 
 
+def read_answer(path, names, faults):
+    """The labels, 0–9, that a csv has for the images `names`, in their order.
+
+    Adds to the list `faults` a sentence for each rule of the course that it breaks: the header LABELS, then rows sorted by
+    name, one for each image. Raises UserError, as read_labels does, and where an image has no row.
+    """
+    said = read_labels(path)
+    if list(said) != sorted(said) or not path.read_text("utf-8-sig", "replace").startswith(",".join(LABELS)):
+        faults.append(f"{path.name} is not the header {','.join(LABELS)} and then rows sorted by name")
+    if missing := [name for name in names if name not in said]:
+        raise UserError(f"{path.name} lacks {len(missing):,} of {len(names):,} images, {missing[0]} among them")
+    if more := said.keys() - names:
+        faults.append(f"{path.name} has {len(more):,} rows too many, {min(more)} among them")
+    return [said[name] for name in names]
+
+
 def write_csv(path, header, rows):
     """Write a csv of texts and numbers, its first column names of images, which may hold bytes that no encoding knows."""
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:

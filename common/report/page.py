@@ -62,13 +62,7 @@ def make_page(out, sections, notes=(), shipped=None, commands=None):
         f'<section class=card aria-labelledby=shipped><h2 id=shipped>{escape(shipped["title"])}</h2>',
         f"<p class=notice>{escape(shipped['notice'])}</p>", *_blocks("shipped", shipped["blocks"], out, sheets),
         _repeat(shipped["command"]), "</section>"]
-    here = Path(__file__).parent
-    return f"""<!doctype html>
-<html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width, initial-scale=1">
-<meta name=description content="{escape(LEAD)}"><link rel=icon href="data:,">
-<title>{TITLE}</title><style>
-{(here / 'page.css').read_text(encoding='utf-8')}</style></head><body>
-<header><h1>{TITLE}</h1>
+    return document(TITLE, LEAD, f"""<header><h1>{TITLE}</h1>
 <p class=lead>{escape(LEAD)}</p>
 </header>
 {_contents(sections, shipped)}
@@ -82,8 +76,18 @@ and all figures as png and pdf (figures/). To compare two reports:
 <code>python3 -m common.report --compare OUT1 OUT2</code></footer>
 <script type=application/json id=sheets>{_json(sheets)}</script>
 <script>
-{(here / 'page.js').read_text(encoding='utf-8')}</script>
-</body></html>
+{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>
+""")
+
+
+def document(title, about, body):
+    """A page in the report's style as text, of the html of its body."""
+    return f"""<!doctype html>
+<html lang=en><head><meta charset=utf-8><meta name=viewport content="width=device-width, initial-scale=1">
+<meta name=description content="{escape(about)}"><link rel=icon href="data:,">
+<title>{escape(title)}</title><style>
+{Path(__file__).with_name('page.css').read_text(encoding='utf-8')}</style></head><body>
+{body}</body></html>
 """
 
 
