@@ -41,13 +41,13 @@ OTHERS = {("usps", "mnistm"): 0.567, ("mnistm", "svhn"): 0.664, ("svhn", "usps")
 
 # rows of a settings table, for both methods; the report only normalises
 AUGMENTATION = (
-    Setting("rotation",       float,   0.0,  15.0,   0.0, "random rotation of digits, up to ± degrees", neutral=0.0),
+    Setting("rotation",       float,   0.0,  15.0,  15.0, "random rotation of digits, up to ± degrees", neutral=0.0),
     Setting("shrink",         float,   0.0,   0.4,   0.2, "random shrinking of source digits", bounds=(0, 0.9), neutral=0.0,
             note="of width and height, by up to this share"),
     Setting("enlarge",        float,   0.0,   0.4,   0.2, "random enlarging of coloured ones", neutral=0.0,
             note="by up to this share; gray ones, USPS's, fill their frame"),
-    Setting("shift",          float,   0.0,   0.1,   0.0, "random shift of digits, up to ± this share", neutral=0.0),
-    Setting("target_scale",   float,   0.0,   0.2,   0.0, "random scaling of target digits", bounds=(0, 0.9), neutral=0.0,
+    Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this share", neutral=0.0),
+    Setting("target_scale",   float,   0.0,   0.2,   0.2, "random scaling of target digits", bounds=(0, 0.9), neutral=0.0,
             note="by up to ± this share"),
     Setting("inversion",      bool,  False,  True, False, "make half of the digits negatives", neutral=False),
     Setting("backgrounds",    float,   0.0,   0.8,   0.5, "share of gray source digits put on backgrounds", bounds=(0, 1),
