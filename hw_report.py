@@ -1,6 +1,10 @@
 """The whole report: trains what has no finished run yet, several at once, draws all figures, writes OUT/index.html.
 
 bash hw_report.sh calls this with the Python that it finds or sets up; bash p1_vae/run.sh does too, with --problem p1.
+
+The way to the page: common/runs/plan.py says which runs there are; each is trained by a process of its own, python3 -m
+p1_vae.train and so on (common/runs/jobs.py), which leaves a run folder; python3 -m p1_vae.figures draws a problem's runs into
+OUT/figures and OUT/sections; common/report/page.py assembles OUT/index.html from these.
 """
 import argparse
 import functools
@@ -20,7 +24,7 @@ from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_q
 import torch
 
 from common.data.layout import datasets_of, digest, digests, has_dataset, is_sample_data
-from common.files import make_folder, read_json, write_json
+from common.files import RUN_FOLDERS, make_folder, read_json, write_json
 from common.report.page import assemble
 from common.report.section import check_out
 from common.runs.jobs import Job, python, run_jobs
@@ -56,7 +60,7 @@ class Training(NamedTuple):
             return 0, False
         neutral = neutral_values(TABLES[self.run.problem])
         if wrong := differences(read_json(config, settings=dict), self.settings, digests(self.settings, digest_once), neutral):
-            raise UserError(f"{self.folder} holds a run with {'; '.join(wrong)}; give other --runs, or --again to move it "
+            raise UserError(f"{self.folder} holds a run with {'; '.join(wrong)}; give another --runs, or --again to move it "
                             "aside and train anew")
         return len(read_metrics(self.folder)), (self.folder / "summary.json").is_file()
 
@@ -67,22 +71,22 @@ def read_arguments():
     parser = CommandParser(
         prog=f"bash {script}", usage=f"bash {script} [flags]", formatter_class=Help,
         description="The whole report: trains what has no finished run yet, draws all figures, writes report/index.html.\n"
-                    "Stop it at any moment; the same command goes on.")
+                    "Stop it at any moment; the same command continues.")
     parser.add_argument("--problem", choices=PACKAGES, help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, metavar="DIR",
                         help="data in the course layout (default: hw3_data; without it, sample data is made)")
     parser.add_argument("--preset", choices=PRESETS, metavar="P",
                         help="report, tuned or sample (default: report; sample for sample data)")
     parser.add_argument("--only", nargs="+", metavar="RUN",
-                        help="train some only: p1 p2 p3 p4, or more closely p4:svhn-usps p3:usps-mnistm:target p2:uniform")
-    parser.add_argument("--runs", type=Path, metavar="DIR", help="where run folders go (default: runs/PRESET)")
+                        help="train only some: p1 p2 p3 p4, or more specifically p4:svhn-usps p3:usps-mnistm:target p2:uniform")
+    parser.add_argument("--runs", type=Path, metavar="DIR", help=f"where run folders go (default: {RUN_FOLDERS}/PRESET)")
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR",
                         help="where the report goes (default: report)")
     parser.add_argument("--seeds", type=number(int, 1, 1000), metavar="N",
                         help="p2, p3 and p4: N runs each, seeds 0 to N-1; tables show mean ± standard deviation")
     parser.add_argument("--jobs", type=number(int, 1, 1000), metavar="N", help="trainings at once (default: one a CPU core, "
                                                                               f"at most {MOST_AT_ONCE}; on GPUs 4 each)")
-    parser.add_argument("--again", action="store_true", help="where a run has other settings, move it aside and train anew")
+    parser.add_argument("--again", action="store_true", help="if a run has other settings, move it aside and train anew")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     parser.add_argument("--tex", action="store_true", help="write report.tex too: tables and figures for LaTeX")
     group = parser.add_argument_group("every training")
@@ -122,7 +126,7 @@ class Defining(argparse.Action):
     """A flag that would make one run of the table another."""
 
     def __call__(self, parser, namespace, value, flag):
-        parser.error(f"{flag} makes up which runs there are; choose some with --only, as p3:usps-mnistm:dann or p2:uniform")
+        parser.error(f"{flag} defines which runs there are; choose some with --only, such as p3:usps-mnistm:dann or p2:uniform")
 
 
 def plan(args, given):
@@ -148,7 +152,7 @@ def plan(args, given):
             trainings.append(Training(run, args.runs / name, settings | {"seed": args.seed or seed}))
     known = {name for training in trainings for name in training.settings}
     if trainings and (unknown := [name for name in given if name not in known]):
-        raise UsageError(f"--{unknown[0].replace('_', '-')} is for none of the chosen runs")
+        raise UsageError(f"--{unknown[0].replace('_', '-')} applies to none of the chosen runs")
     return trainings, [f"Left out {', '.join(runs)}: {args.data} has no {missing}" for missing, runs in left_out.items()]
 
 
@@ -250,12 +254,12 @@ def main():
     args.data, args.preset = args.data or Path("hw3_data"), args.preset or "report"
     if not args.data.is_dir():
         raise UsageError(f"--data {args.data} is not a folder; bash hw_download.sh makes one")
-    args.runs = args.runs or Path("runs") / args.preset
+    args.runs = args.runs or RUN_FOLDERS / args.preset
     trainings, notes = plan(args, given)
     for note in notes:
         say(note)
     if not trainings:
-        raise UserError(f"{args.data} holds the data of no chosen run; bash hw_download.sh brings it")
+        raise UserError(f"{args.data} holds no data for the chosen runs; bash hw_download.sh downloads it")
 
     states = find_states(trainings, args.again and not args.dry_run)
     todo = [training for training in trainings if not states[training.folder][1]]
@@ -267,7 +271,7 @@ def main():
         return
     for folder in (args.runs, args.out):
         make_folder(folder)
-    with lock(args.runs / ".lock", f"another hw_report.sh trains into {args.runs}; wait for it or stop it, or give other "
+    with lock(args.runs / ".lock", f"another hw_report.sh trains into {args.runs}; wait for it or stop it, or give another "
                                    "--runs"), tempfile.TemporaryDirectory() as folder:
         at_once, environment, devices = share_machine(args, len(todo))
         jobs = [training_job(args, given, training, devices[number % len(devices)], environment)
@@ -290,4 +294,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run_command(main, "the finished epochs are saved; the same command goes on from there")
+    run_command(main, "the finished epochs are saved; the same command continues from there")

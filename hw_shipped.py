@@ -1,4 +1,4 @@
-"""The weights in p*/weights/, shown: the first section of the report's page, and the picture in README.md.
+"""The weights in p*/weights/, shown: the first section of the page, with the words of hw_shipped.md; README.md's picture.
 
     python3 hw_shipped.py docs/results.png              # the picture, from the weights, the json beside each, docs/tsne.csv
     python3 hw_shipped.py docs/results.png --data DIR   # the same, and docs/tsne.csv anew
@@ -24,14 +24,11 @@ from common.data.layout import has_dataset, is_sample_data, load_digits, load_fa
 from common.files import REPOSITORY, read_json, write_json
 from common.metrics.faces import show_interval, sliced_wasserstein, spread
 from common.report.section import Section
+from common.report.words import Words
 from common.training.augment import to_bytes
 from common.training.weights import load_file, load_weights
 from p1_vae.train import evaluate
 
-TITLE = "The shipped models: trained before, on real data"
-NOTICE = ("Nothing in this section was trained by the command that made this page. These are the models that come with the "
-          "code: they were trained earlier, on real faces and digits, and are only shown here. Everything after this section "
-          "comes from this machine's own runs.")
 COMMAND = ("bash hw_p1.sh vae.png; bash hw_p2.sh gan.png; bash hw_p4.sh hw3_data/digits/mnistm/test mnistm pred.csv; "
            "python3 hw_eval.py pred.csv hw3_data/digits/mnistm/test.csv")
 METHODS = {"p3_dann": ("DANN", "dann", p3_dann.inference.load_network),
@@ -40,6 +37,7 @@ OTHERS_MSE, REPORT_MSE = 0.0128, 0.0928         # of the VAE: the best other ans
 NEEDED = {"p1_vae": ("test_mse", "test_images"), "p3_dann": ("target_accuracy",), "p4_adda": ("target_accuracy",)}
 TSNE = REPOSITORY / "docs" / "tsne.csv"
 TSNE_PAIR = ("usps", "mnistm")
+words = Words(__file__, "hw_shipped.md")
 
 
 def shipped(problem):
@@ -66,7 +64,7 @@ def draw_shipped(out, data, limit=None, device="cpu"):
     Where the folder `data` holds real images, the models are measured on its test images too, the first `limit` of each.
     Raises UserError if weights or images are damaged.
     """
-    section = Section(out, "shipped", TITLE, prefix="shipped")
+    section = Section(out, "shipped", words.title, prefix="shipped")
     real = not is_sample_data(data)
     models, measured = [], {}
     faces = _faces(section, models, data if real and has_dataset(data, "face") else None, limit)
@@ -84,13 +82,13 @@ def draw_shipped(out, data, limit=None, device="cpu"):
     section.results = {"faces": faces} | {f"{'-'.join(pair)}_{METHODS[problem][1]}": value
                                           for (problem, pair), value in measured.items()}
     section.blocks.append({
-        "kind": "table", "fold": "How each was trained", "words": True, "header": ["", "data", "command", "training"],
+        "kind": "table", "fold": words("trained"), "words": True, "header": ["", "data", "command", "training"],
         "rows": [[name, about["data"], f"{about['command']} --seed {about.get('seed', 0)}",
                   f"{about['epochs']} epochs, {duration(about['train_seconds'])}, {about.get('hardware', 'unknown hardware')}, "
                   f"revision {about.get('git_revision', 'unknown')}"] for name, about in models],
-        "caption": "From the json file beside each of the weights (p*/weights/*.json). The commands are of that revision."})
-    write_json(out / "shipped.json", {"title": TITLE, "notice": NOTICE, "blocks": section.blocks, "results": section.results,
-                                      "command": COMMAND})
+        "caption": words("trained_table")})
+    write_json(out / "shipped.json", {"title": words.title, "notice": words("notice"), "blocks": section.blocks,
+                                      "results": section.results, "command": COMMAND})
 
 
 def _title(pair):
@@ -107,15 +105,15 @@ def _faces(section, models, data, limit):
                                   ("p2_dcgan", "DCGAN", p2_dcgan.inference.sample_weights)):
         for path, about in list(shipped(problem).values())[:1]:
             models.append((name, about))
-            see = "how smooth hair and background are" if name == "VAE" else "how sharp they are, and where parts do not fit"
-            caption = f"32 faces by the {name}, seed 0, none chosen. See {see}."
             if name == "VAE":
-                caption += (f" Mean squared error a pixel on {about['test_images']:,} test faces: {about['test_mse']:.4f} (the "
-                            f"report's ten images: {REPORT_MSE:.4f}; best other answer: {OTHERS_MSE:.4f}).")
+                caption = words("vae", images=about["test_images"], mse=about["test_mse"], reported=REPORT_MSE,
+                                other=OTHERS_MSE)
+            else:
+                caption = words("dcgan")
             if swd in about:
-                floor = about.get("real_test_faces_swd_mean_and_95_percent")
-                caption += (f" Sliced Wasserstein distance × 1000 to the training faces: {show_interval(about[swd])}"
-                            f"{f' (real test faces: {show_interval(floor)})' if floor else ''}.")
+                own, floor = show_interval(about[swd]), about.get("real_test_faces_swd_mean_and_95_percent")
+                caption += " " + (words("swd_and_floor", swd=own, floor=show_interval(floor)) if floor else
+                                  words("swd", swd=own))
             draw_grid(section.figure(problem.split("_")[1], caption, half=True), sample(path))
             if data:
                 results[name] = {"swd": sliced_wasserstein(to_bytes(sample(path, len(spread(test)))), train)}
@@ -124,27 +122,23 @@ def _faces(section, models, data, limit):
                     load_weights(path, vae=vae)
                     results[name] |= evaluate(vae, test)
     if results:
-        section.text(f"Measured on this machine's {len(test):,} test faces: " + "; ".join(
-            f"{name}, " + ", ".join([*([f"mean squared error {row['test_mse']:.4f}"] if "test_mse" in row else []),
-                                     *([f"sliced Wasserstein distance × 1000 {show_interval(row['swd']['mean'])}"]
-                                       if row["swd"] else [])]) for name, row in results.items())
-                     + ". Where this machine's split is another than theirs, some of these faces may be among those they "
-                     "were trained on.")
+        section.text(words("faces_here", images=len(test), models="; ".join(
+            f"{name}, " + ", ".join([*([words("mse_here", mse=row["test_mse"])] if "test_mse" in row else []),
+                                     *([words("swd_here", swd=show_interval(row["swd"]["mean"]))] if row["swd"] else [])])
+            for name, row in results.items())))
     return results
 
 
 def _accuracies(section, digits, measured, limit):
     """Charts and table of DANN and ADDA beside the report and the best other answer."""
     charts, rows = [], []
-    shares = {problem: {pair: _mean(about) for pair, (_, about) in files.items()} for problem, files in digits.items()}
+    means = {problem: {pair: _mean(about) for pair, (_, about) in files.items()} for problem, files in digits.items()}
     for pair in PAIRS:
         charts.append({"title": _title(pair), "rows": [
-            *([name, kind, shares[problem].get(pair), reported(pair, kind)] for problem, (name, kind, _) in METHODS.items()),
+            *([name, kind, means[problem].get(pair), reported(pair, kind)] for problem, (name, kind, _) in METHODS.items()),
             ["best other", "bound", OTHERS.get(pair), None]]})
     section.blocks.append({
-        "kind": "charts", "charts": charts, "here": "shipped",
-        "text": "Accuracy on the target's test images in %, no target label used for training. Bars: the models that come with "
-                "the code, and the best other answer to the assignment, by any method. Ticks: the report."})
+        "kind": "charts", "charts": charts, "here": "shipped", "text": words("charts")})
     for problem, (name, kind, _) in METHODS.items():
         abouts = {pair: about for pair, (_, about) in digits[problem].items()}
         cells = lambda value, abouts=abouts: [value(abouts[pair]) if pair in abouts else None for pair in PAIRS]
@@ -158,18 +152,15 @@ def _accuracies(section, digits, measured, limit):
             rows.append([f"{name}, before adaptation", *cells(lambda about: percent(about.get("source_only_accuracy")))])
         rows.append([f"{name}, the report", *(percent(reported(pair, kind)) for pair in PAIRS)])
     rows.append(["best other answer, any method", *(percent(OTHERS.get(pair)) for pair in PAIRS)])
-    lacking = "".join(
-        f" {METHODS[problem][0]}'s for {_title(pair)} was measured on images without the digits "
-        f"{', '.join(map(str, about['target_absent_digits']))}, and does not compare with the others; the chart leaves it out."
-        for problem, files in digits.items() for pair, (_, about) in files.items() if about.get("target_absent_digits"))
-    here = f" The test images here: the first {limit:,} of each domain." if measured and limit else ""
-    section.table(["%", *map(_title, PAIRS)], rows, "Accuracy on the target's test images, one training each unless seeds are "
-                  "given (sd: sample standard deviation). The report and the other answers used the course's own test images."
-                  f"{lacking}{here} A dash: not shipped, or not stated.")
-    best = {pair: max(known) for pair in PAIRS if (known := [row[pair] for row in shares.values() if row.get(pair)])}
+    lacking = [words("absent_digits", method=METHODS[problem][0], pair=_title(pair),
+                     digits=", ".join(map(str, about["target_absent_digits"])))
+               for problem, files in digits.items() for pair, (_, about) in files.items() if about.get("target_absent_digits")]
+    here = [words("first_images", limit=limit)] if measured and limit else []
+    section.table(["%", *map(_title, PAIRS)], rows, " ".join([words("accuracies"), *lacking, *here, words("dash")]))
+    best = {pair: max(known) for pair in OTHERS if (known := [row[pair] for row in means.values() if row.get(pair)])}
     if best:
-        section.text("The better of the two against the best other answer, in percentage points: " + "; ".join(
-            f"{_title(pair)} {100 * (share - OTHERS[pair]):+.1f}" for pair, share in best.items()) + ".")
+        section.text(words("against_best", differences="; ".join(
+            f"{_title(pair)} {100 * (mean - OTHERS[pair]):+.1f}" for pair, mean in best.items())))
 
 
 def _mean(about):
@@ -228,7 +219,7 @@ def main():
     parser = CommandParser(prog="python3 hw_shipped.py", description="Draw README's picture of the weights that come with the "
                                                                      "code.")
     parser.add_argument("picture", type=Path, metavar="PICTURE.png", help="image to write")
-    parser.add_argument("--data", metavar="DIR", help="real data in the course layout: map its digits into docs/tsne.csv anew")
+    parser.add_argument("--data", metavar="DIR", help="real data in the course layout: map its digits into docs/tsne.csv again")
     args = parser.parse_args()
     if args.picture.suffix != ".png":
         raise UserError(f"{args.picture} does not end in .png")

@@ -39,27 +39,27 @@ REPORTED = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.100
 # the best accuracy that another answer to the assignment states, by any method
 OTHERS = {("usps", "mnistm"): 0.567, ("mnistm", "svhn"): 0.664, ("svhn", "usps"): 0.851}
 
-# rows of a settings table, for both methods; the report only normalises
+# rows of a settings table, for both methods; the report only normalises; why tuned's values: docs/adaptation.md
 AUGMENTATION = (
     Setting("rotation",       float,   0.0,  15.0,  15.0, "random rotation of digits, up to ± degrees", neutral=0.0),
     Setting("shrink",         float,   0.0,   0.4,   0.2, "random shrinking of source digits", bounds=(0, 0.9), neutral=0.0,
-            note="of width and height, by up to this share"),
+            note="of width and height, by up to this fraction"),
     Setting("enlarge",        float,   0.0,   0.4,   0.2, "random enlarging of coloured ones", neutral=0.0,
-            note="by up to this share; gray ones, USPS's, fill their frame"),
-    Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this share", neutral=0.0),
+            note="by up to this fraction; gray ones, USPS's, fill their frame"),
+    Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this fraction", neutral=0.0),
     Setting("target_scale",   float,   0.0,   0.2,   0.2, "random scaling of target digits", bounds=(0, 0.9), neutral=0.0,
-            note="by up to ± this share"),
+            note="by up to ± this fraction"),
     Setting("inversion",      bool,  False,  True, False, "make half of the digits negatives", neutral=False),
-    Setting("backgrounds",    float,   0.0,   0.8,   0.5, "share of gray source digits put on backgrounds", bounds=(0, 1),
+    Setting("backgrounds",    float,   0.0,   0.8,   0.5, "fraction of gray source digits put on backgrounds", bounds=(0, 1),
             neutral=0.0, note="on corners of target images, as MNIST-M was made, in adaptation only"),
     Setting("neighbours",     float,   0.0,   0.7,   0.0, "probability that a coloured source digit has a neighbour",
             bounds=(0, 1), neutral=0.0, note="at either side"),
-    Setting("blur",           float,   0.0,   0.7,   0.0, "share of coloured source digits that are blurred", bounds=(0, 1),
+    Setting("blur",           float,   0.0,   0.7,   0.0, "fraction of coloured source digits that are blurred", bounds=(0, 1),
             neutral=0.0),
-    Setting("target_blur",    float,   0.0,   0.5,   0.0, "share of target digits that are blurred", bounds=(0, 1),
+    Setting("target_blur",    float,   0.0,   0.5,   0.0, "fraction of target digits that are blurred", bounds=(0, 1),
             neutral=0.0),
-    Setting("fade",           float,   0.0,   0.7,   0.0, "share of source digits that lose contrast to noise", bounds=(0, 1),
-            neutral=0.0),
+    Setting("fade",           float,   0.0,   0.7,   0.0, "fraction of source digits that lose contrast to noise",
+            bounds=(0, 1), neutral=0.0),
     Setting("permute_colours", bool, False,  True, False, "give source digits red, green and blue in any order", neutral=False),
     Setting("standardise",    bool,  False,  True,  True, "give each image mean 0 and standard deviation 1", neutral=False),
 )
@@ -152,7 +152,7 @@ class PseudoLabels(nn.Module):
 
     def loss(self, logits, indices):
         """The label loss of the `logits` [N, 10] that the network now gives the images `indices` int64 [N], which enter their
-        means afterwards. Returns it and the share of these images that have a label; the others add nothing to the loss."""
+        means afterwards. Returns it and the fraction of these images that have a label; the others add nothing to the loss."""
         labels = self.look_up(indices)
         loss = F.cross_entropy(logits, labels, reduction="sum") / len(labels)
         self.update(indices, logits)
@@ -211,7 +211,7 @@ def predict(network, images, device, batch_size=256):
 
 
 def accuracy(network, digits, device):
-    """Share of the `digits` (common.data.layout.Digits) that the network (see `predict`) labels rightly, 0 to 1."""
+    """Fraction of the `digits` (common.data.layout.Digits) that the network (see `predict`) labels rightly, 0 to 1."""
     return (predict(network, digits.images, device) == digits.labels).double().mean().item()
 
 
@@ -222,10 +222,10 @@ def label_target_train(network, target, device, folder):
     least one is wrong, so their agreement helps to choose settings without target labels (Jiang et al. 2022, "Assessing
     generalization of SGD via disagreement"). Returns the mean entropy of the predictions in nats, 0 to 2.30.
     """
-    shares = probabilities(network, progress(target.images.split(256), "predicting"), device)
+    found = probabilities(network, progress(target.images.split(256), "predicting"), device)
     with written_whole(folder / "target_train.csv") as part:
-        write_labels(part, target.names, shares.argmax(dim=1))
-    return torch.distributions.Categorical(shares).entropy().mean().item()
+        write_labels(part, target.names, found.argmax(dim=1))
+    return torch.distributions.Categorical(found).entropy().mean().item()
 
 
 def absent_digits(labels):
@@ -274,8 +274,7 @@ def answer_grader(problem, method, run, shipped, load):
     args = parser.parse_args()
 
     pair = f"{SOURCE_OF[args.target]}-{args.target}"
-    path = find_weights(args.weights, shipped / f"{pair}.pt", f"train with `bash {problem}/run.sh`, then add --weights "
-                                                              f"runs/report/{run.format(pair=pair)}/weights.pt")
+    path = find_weights(args.weights, shipped / f"{pair}.pt", problem, run.format(pair=pair))
     device = pick_device(args.device)
     network, meta = load(path, device)
     if meta["target"] != args.target:
@@ -286,7 +285,9 @@ def answer_grader(problem, method, run, shipped, load):
 def label_folder(network, folder, output, device):
     """The grader's job: label each image of `folder`, write `output`: header image_name,label, rows sorted by name.
 
-    The csv appears whole or not at all. Raises UserError for an empty folder, an unreadable image, an unwritable output.
+    An image's way: list_images and stream_images decode it (common/data/images.py), `probabilities` above gives it to the
+    network, whose most probable digit write_labels puts into its row. The csv is written whole or not at all.
+    Raises UserError for an empty folder, an unreadable image, an unwritable output.
     """
     paths = list_images(folder)
     with written_whole(output) as part:       # first, so that a wrong path shows before the work

@@ -184,7 +184,7 @@ def run_command(main, when_stopped="nothing was written"):
             raise
         _leave("error:", "red", "out of memory; try a smaller --batch-size or --limit", 1)
     if _lost:
-        _leave("error:", "red", f"not all could be printed ({_lost.strerror}); the work itself is done", 1)
+        _leave("error:", "red", f"some output could not be printed ({_lost.strerror}); the work itself is done", 1)
     if _group:
         _exit(0)
 

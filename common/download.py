@@ -30,7 +30,7 @@ from common.files import move_folder
 
 def main(arguments=None):
     parser = CommandParser(
-        prog="bash hw_download.sh", description="Download the datasets and bring them into the course layout.",
+        prog="bash hw_download.sh", description="Download the datasets and convert them to the course layout.",
         epilog="Downloads are kept in DATA/.download; files that you put there yourself are not downloaded. With "
                "HW_MIRROR=http://host/base in the environment, files of the same names come from that address.")
     parser.add_argument("--data", type=Path, default=Path("hw3_data"), metavar="DIR", help="default: hw3_data")
@@ -115,7 +115,7 @@ def provide(name, data, downloads, mirror="", mnistm=None, archive=None):
         place.parent.mkdir(parents=True, exist_ok=True)
         move_folder(building, place)
     except OSError as error:
-        raise UserError(f"{error.filename or place}: {error.strerror or error}; mend that and run the command again"
+        raise UserError(f"{error.filename or place}: {error.strerror or error}; fix that and run the command again"
                         ) from None
     finally:
         shutil.rmtree(building, ignore_errors=True)

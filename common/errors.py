@@ -1,13 +1,13 @@
-"""Errors for the user, and how they are shown; apart from cli.py, because hw_eval.py needs nothing but Python."""
+"""Errors for the user, and how they are shown; not in cli.py, because hw_eval.py needs nothing but Python."""
 
 
 class UserError(Exception):
-    """Something the user can mend. The message is one sentence: what is wrong, where, and what to do."""
+    """Something the user can fix. The message is one sentence: what is wrong, where, and what to do."""
     exit_code = 1
 
 
 class UsageError(UserError):
-    """The command line cannot be meant so: flags that are missing or contradict each other."""
+    """Wrong usage: flags of the command line that are missing or contradict each other."""
     exit_code = 2
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and json."""
+"""Files and folders that are written whole or not at all, json, and where run folders go."""
 import contextlib
 import hashlib
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from common.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parent.parent      # where all of this lies
+RUN_FOLDERS = Path("runs")     # where run folders go, those of each preset in a folder of its own, unless --runs says otherwise
 PART = ".part-"      # how the names of unfinished files begin
 
 

@@ -55,7 +55,7 @@ def main():
         try:
             read_json(beside, *about)
         except UserError:
-            raise UserError(f"{beside} is there already and says nothing of weights; give {args.output.name} another name"
+            raise UserError(f"{beside} already exists and does not describe weights; give {args.output.name} another name"
                             ) from None
     args.output.parent.mkdir(parents=True, exist_ok=True)
     save_file(args.output, {"meta": state["meta"], "modules": {

@@ -1,3 +1,4 @@
+"""Problem 1: a VAE on faces."""
 from common import requirements
 
 requirements.demand()       # before torch is imported

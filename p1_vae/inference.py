@@ -54,7 +54,7 @@ def reconstruct_folder(vae, folder, output):
         mean = statistics.mean(errors)
         write_csv(part / "mse.csv", ("image_name", "mse"), [
             *((path.name, f"{error:.6f}") for path, error in zip(paths, errors)), ("mean", f"{mean:.6f}")])
-    say(f"{output}: {len(paths)} reconstructions, mean squared error {mean:.4f}; of each image in {output / 'mse.csv'}"
+    say(f"{output}: {len(paths)} reconstructions, mean squared error {mean:.4f}; each image's is in {output / 'mse.csv'}"
         f"{left_out(folder)}")
 
 
@@ -70,8 +70,7 @@ def main():
     if (args.output is None) == (args.reconstruct is None):
         raise UsageError("give either OUT.png or --reconstruct IMAGE_DIR OUT_DIR; see --help")
 
-    path = find_weights(args.weights, SHIPPED, "train with `bash p1_vae/run.sh`, then add "
-                                               "--weights runs/report/p1_vae/weights.pt")
+    path = find_weights(args.weights, SHIPPED, "p1_vae", "p1_vae")
     vae = VAE()
     load_weights(path, vae=vae)
     if args.reconstruct:

@@ -14,7 +14,7 @@ from common.training.steps import Averages, shuffled_batches
 from common.training.weights import save_weights
 from p1_vae.model import LATENT_SIZE, VAE, decode, encode, image_mse
 
-SETTINGS = (
+SETTINGS = (       # why `tuned` differs from `report`, value by value: docs/faces.md
     #        name              kind   report  tuned  sample   meaning and unit
     Setting("epochs",          int,       50,    50,      6, "passes over the training faces"),
     Setting("batch_size",      int,      128,    64,     32, "faces a step", note="not in the report; 128 is the usual choice"),

@@ -30,8 +30,7 @@ def main():
     parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
     args = parser.parse_args()
 
-    path = find_weights(args.weights, SHIPPED, "train with `bash p2_dcgan/run.sh`, then add "
-                                               "--weights runs/report/p2_dcgan_uniform/weights.pt")
+    path = find_weights(args.weights, SHIPPED, "p2_dcgan", "p2_dcgan_uniform")
     save_grid(args.output, sample_weights(path))
     say(f"{args.output}: 32 faces, 8 by 4, sampled with seed {SEED}")
 

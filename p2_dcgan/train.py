@@ -24,7 +24,7 @@ from common.training.steps import Averages, binary_cross_entropy, shuffled_batch
 from common.training.weights import save_weights
 from p2_dcgan.model import Discriminator, Generator, generate, make_noise
 
-SETTINGS = (
+SETTINGS = (       # why `tuned` differs from `report`, value by value: docs/faces.md
     #        name                  kind    report    tuned   sample   meaning and unit
     Setting("epochs",              int,       100,     100,       2, "passes over the training faces"),
     Setting("batch_size",          int,       128,      64,       8, "real (and as many generated) faces a step",
@@ -41,14 +41,14 @@ SETTINGS = (
     Setting("horizontal_flip",     bool,     True,    True,    True, "mirror half of the training faces"),
     Setting("vertical_flip",       bool,     True,   False,   False, "turn half of the training faces upside down"),
     Setting("brightness_contrast", float,     0.2,     0.0,     0.0, "random brightness and contrast of the training faces: "
-            "up to this share"),
+            "up to this fraction"),
     Setting("real_label",          float,     1.0,     0.9,     0.9, "what the discriminator is asked to say of real faces",
             note="below 1 is one-sided label smoothing (Salimans et al. 2016)"),
     Setting("diff_augment",        str, "none", "translation", "none", "how real and generated faces alike are changed for the "
             "discriminator: none, translation or colour, which is both (Zhao et al. 2020)",
             choices=("none", "translation", "colour"), neutral="none"),
-    Setting("ema_decay",           float,     0.0,   0.995,     0.0, "share that the tested generator, a moving average of the "
-            "trained one's weights, keeps at each step", bounds=(0, 0.9999), neutral=0.0,
+    Setting("ema_decay",           float,     0.0,   0.995,     0.0, "what fraction the tested generator, a moving average of "
+            "the trained one's weights, keeps at each step", bounds=(0, 0.9999), neutral=0.0,
             note="0 takes the weights as they are"),
 )
 SAMPLES_EVERY = 5       # epochs between two grids in samples/

@@ -51,26 +51,26 @@ FLAGS = (
 )
 SETTINGS = (
     #        name                kind   report   tuned  sample   meaning and unit
-    Setting("source_epochs",     int,        0,      8,      0, "first epochs of mode dann, of the source alone", bounds=(0,),
+    Setting("source_epochs",     int,        0,      8,      2, "first epochs of mode dann, of the source alone", bounds=(0,),
             neutral=0),
-    Setting("epochs",            int,       50,     24,      5, "epochs in all"),
+    Setting("epochs",            int,       50,     24,      6, "epochs in all"),
     Setting("steps_per_epoch",   int,        0,    250,      0, "steps of an epoch", bounds=(0,), neutral=0,
             note="0: one pass over the larger of the training sets that are used"),
     Setting("batch_size",        int,       64,     16,     16, "images of each domain a step",
             note="not in the report; half of 128 as in Ganin et al. 2016"),
-    Setting("lr",                float,   1e-3,   3e-3,   1e-3, "Adam's learning rate",
+    Setting("lr",                float,   1e-3,   3e-3,   3e-3, "Adam's learning rate",
             note="at the start if it is annealed, at its height in one cycle"),
-    Setting("lr_schedule",       str, "constant", "one-cycle", "cosine", "constant, half a cosine, or one cycle",
+    Setting("lr_schedule",       str, "constant", "one-cycle", "one-cycle", "constant, half a cosine, or one cycle",
             choices=SCHEDULES, neutral="constant", note="the latter two fall to 0 over all steps, one cycle after a rise"),
-    Setting("classifier_gain",   float,    1.0,   10.0,    1.0, "factor of the classifier's first weights at the start",
+    Setting("classifier_gain",   float,    1.0,   10.0,   10.0, "factor of the classifier's first weights at the start",
             neutral=1.0, note="without it, features averaged over all places, which differ little, are learned slowly"),
     Setting("image_size",        int,       28,     10,      8, "pixels a side to which digits are resized",
             note="at 10 the extractor's receptive field of 11 pixels covers the whole digit"),
     Setting("domain_weight",     float,    1.0,    0.1,    0.1, "largest weight of the reversed gradient",
             note="it grows from 0 as in Ganin et al. 2016; not in the report, 1 as there"),
-    Setting("pseudo_weight",     float,    0.0,    1.0,    0.0, "weight of the label loss on target images", neutral=0.0,
+    Setting("pseudo_weight",     float,    0.0,    1.0,    1.0, "weight of the label loss on target images", neutral=0.0,
             note="with labels that the network gives them"),
-    Setting("pseudo_confidence", float,    0.6,    0.6,    0.6, "probability from which a digit is such a label",
+    Setting("pseudo_confidence", float,    0.6,    0.6,    0.4, "probability from which a digit is such a label",
             bounds=(0, 1), neutral=0.6),
     *AUGMENTATION,
 )
@@ -174,7 +174,7 @@ def adapt(run, first, networks, learn, source, target_images, pseudo_labels, shu
 
 def main():
     settings = read_settings(
-        __package__, "Train DANN (problem 3) or a bound of it. But in mode target, target labels neither train nor choose.",
+        __package__, "Train DANN (problem 3) or a bound of it. Target labels neither train nor choose, except in mode target.",
         SETTINGS, FLAGS)
     check_pair(settings)
     mode, epochs, device = settings["mode"], settings["epochs"], torch.device(settings["device"])

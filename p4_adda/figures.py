@@ -22,7 +22,7 @@ def add_collapse(section, collapsed, run):
     both = {"as the report's": collapsed, "here": run}
     path = section.figure("collapse", words("collapse"))
     draw_curves(path, {name: one.rows for name, one in both.items()}, [
-        ("loss", {"discriminator_loss": "discriminator"}), ("share told right", {"domain_accuracy": "features"})])
+        ("loss", {"discriminator_loss": "discriminator"}), ("fraction right", {"domain_accuracy": "features"})])
     section.table(["adaptation", "target encoder's learning rate", "before, %", "after, %", "entropy, nats"], [
         [name, f"{one.settings['encoder_lr']:g}", one.percent("source_only_accuracy"), one.percent("target_accuracy"),
          f"{one.mean('target_entropy'):.3f}"] for name, one in both.items()],

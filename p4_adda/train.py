@@ -49,10 +49,10 @@ FLAGS = (
 SETTINGS = (
     #        name                 kind   report   tuned  sample   meaning and unit
     Setting("source_epochs",      int,       20,     12,     12, "epochs that train the source encoder and the classifier"),
-    Setting("epochs",             int,       20,     40,      8, "epochs that adapt the target encoder"),
+    Setting("epochs",             int,       20,     40,     12, "epochs that adapt the target encoder"),
     Setting("steps_per_epoch",    int,        0,    250,      0, "steps of an epoch", bounds=(0,), neutral=0,
             note="0: one pass, over the source at first, over the larger of both sets when adapting"),
-    Setting("batch_size",         int,       64,     64,     32, "images of each domain a step", note="not in the report"),
+    Setting("batch_size",         int,       64,     64,     16, "images of each domain a step", note="not in the report"),
     Setting("lr",                 float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
     Setting("encoder_lr",         float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for the target encoder"),
     Setting("discriminator_lr",   float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
@@ -68,7 +68,7 @@ SETTINGS = (
             neutral=1.0),
     Setting("pseudo_weight",      float,    0.0,    1.0,    1.0, "weight of the label loss on target images", neutral=0.0,
             note="with labels that the network gives them"),
-    Setting("pseudo_confidence",  float,    0.6,    0.6,    0.6, "probability from which a digit is such a label",
+    Setting("pseudo_confidence",  float,    0.6,    0.6,    0.4, "probability from which a digit is such a label",
             bounds=(0, 1), neutral=0.6),
     *AUGMENTATION,
 )
@@ -125,7 +125,7 @@ def adda_step(networks, learn_discriminator, source_images, target_images, condi
     discriminator_loss = F.nll_loss(guesses, truth)
     learn_discriminator(discriminator_loss)
 
-    # the target encoder learns with inverted labels: its features shall be called the source's
+    # the target encoder learns with inverted labels: its features are to be taken for the source's
     with forward:
         guesses_for_target = discriminator(target_features)
     encoder_loss = F.nll_loss(guesses_for_target, is_source)

@@ -101,7 +101,7 @@ def test_changing_a_loaded_tensor_leaves_the_cache_alone(layout):
     ("image_name,label\n00000.png,7\n00001.png,10\n", "train.csv, line 3: the label of 00001.png is '10'; expected 0 to 9"),
     ("image_name,label\n00000.png,x\n", "line 2: the label of 00000.png is 'x'"),
     ("image_name,label\n00000.png,1.5\n", "line 2: the label of 00000.png is '1.5'"),
-    ("image_name,label\n00009.png,1\n", "00009.png is no file, but .*train.csv lists it"),
+    ("image_name,label\n00009.png,1\n", "00009.png is not a file, but .*train.csv lists it"),
     ("image_name,label\n00000.png,1\n", "train.csv has no row for .*00001.png"),
     ("image_name,label\n00000.png,1\n00000.png,1\n", "00000.png is listed twice"),
     ("image_name,label\n../usps/00000.png,1\n", "is not a plain file name"),

@@ -364,7 +364,7 @@ def test_server_always_stops_early(server, tmp_path, capsys):
     size = len(server.files["usps.bz2"])
     server.cuts = [100] + [0] * 20
     assert run("--data", tmp_path, "--only", "usps") != ""
-    assert f"100 of {size:,} bytes came" in capsys.readouterr().err
+    assert f"100 of {size:,} bytes arrived" in capsys.readouterr().err
     assert len(server.log) == fetch.ATTEMPTS
     assert left_over(tmp_path) == []
 
@@ -386,7 +386,7 @@ def test_404_and_the_others_go_on(server, tmp_path, capsys):
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 1
     # usps.bz2 has come, so only the other is to be put there by hand
-    assert re.search(rf"404.* put usps\.t\.bz2 by hand into {tmp_path}/\.download", errors[0])
+    assert re.search(rf"404.* put usps\.t\.bz2 into {tmp_path}/\.download by hand", errors[0])
     assert sorted(os.listdir(tmp_path / "digits")) == ["mnistm", "svhn"] and left_over(tmp_path) == ["digits", "face"]
 
 
@@ -428,7 +428,7 @@ def test_google_drive(server, tmp_path, monkeypatch, capsys):
     assert run("--data", tmp_path, "--only", "face") != ""
     error = capsys.readouterr().err
     assert f"{sys.executable} -m pip install -r {REPOSITORY}/requirements-download.txt" in error
-    assert "list_attr_celeba.txt, img_align_celeba.zip by hand" in error
+    assert "put list_attr_celeba.txt, img_align_celeba.zip into " in error
 
     ids = {file.drive_id: file.name for file in download.DATASETS["face"].files}
 
@@ -586,7 +586,7 @@ def test_script_from_another_folder(server, tmp_path):
                           env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert re.fullmatch(r"error: usps: \S+/usps.bz2 answers 404 Not Found; try again later, or put usps.bz2, "
-                        r"usps.t.bz2 by hand into mine/.download and run the command again\n"
+                        r"usps.t.bz2 into mine/.download by hand and run the command again\n"
                         r"error: not ready: usps; see the lines above\n", done.stderr)
     assert os.listdir(tmp_path) == ["mine"]
 

@@ -1,6 +1,7 @@
 """Parts of the report: numbers are measured once, words are texts in files, a metric that an older part lacks is a dash."""
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -67,11 +68,13 @@ def test_weights_that_are_gone_are_one_clear_line(measuring, tmp_path):
         measuring()
 
 
-@pytest.mark.parametrize("folder", ["p1_vae", "p2_dcgan", "p3_dann", "p4_adda", "common/report"])
-def test_each_text_is_shown_and_each_that_is_shown_is_there(folder):
-    words, name = Words(REPOSITORY / folder / "figures.py"), "shared" if folder == "common/report" else "words"
-    places = ("p?_*", folder) if name == "shared" else (folder,)
-    code = "".join(path.read_text(encoding="utf-8") for place in places for path in REPOSITORY.glob(f"{place}/*.py"))
+@pytest.mark.parametrize("words, name, places", [
+    *((f"{folder}/words.md", "words", [f"{folder}/*.py"]) for folder in ("p1_vae", "p2_dcgan", "p3_dann", "p4_adda")),
+    ("common/report/words.md", "shared", ["p?_*/*.py", "common/report/*.py"]), ("hw_shipped.md", "words", ["hw_shipped.py"]),
+])
+def test_each_text_is_shown_and_each_that_is_shown_is_there(words, name, places):
+    words = Words(REPOSITORY / words, Path(words).name)
+    code = "".join(path.read_text(encoding="utf-8") for place in places for path in REPOSITORY.glob(place))
     calls = re.findall(rf"""\b{name}\(((?:['"][\w.–-]+['"]| if .*? else )+)""", code)
     shown = {text for call in calls for text in re.findall(r"""['"]([\w.–-]+)['"]""", call)}
     assert shown == words.texts.keys() and words.title
@@ -80,8 +83,8 @@ def test_each_text_is_shown_and_each_that_is_shown_is_there(folder):
 @pytest.mark.parametrize("text, message", [
     (None, "cannot read .*words.md"),
     (b"\xff", "cannot read .*words.md"),
-    ("**other.** …", r"words.md has no text blur; bring it back"),
-    ("**blur.** {error:.4f} {size}", r"words.md: the text blur asks for 'size', but may have error"),
+    ("**other.** …", r"words.md has no text blur; put it back"),
+    ("**blur.** {error:.4f} {size}", r"words.md: the text blur uses 'size', but is only given error"),
     ("**blur.** {error:.4d}", "words.md: the text blur cannot be filled in"),
     ("**blur.** {error", "words.md: the text blur cannot be filled in"),
     ("**blur.** {}", "words.md: the text blur cannot be filled in"),

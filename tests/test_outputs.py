@@ -85,7 +85,8 @@ def test_what_cannot_be_printed_is_an_error_when_all_is_done(monkeypatch, capsys
     assert ended_with(work) == 1
     stream.close()
     assert (tmp_path / "done").exists()
-    assert capsys.readouterr().err == "error: not all could be printed (No space left on device); the work itself is done\n"
+    assert capsys.readouterr().err == ("error: some output could not be printed (No space left on device); the work itself is "
+                                       "done\n")
 
 
 # a file is written after standard output was used by what does not ask Python

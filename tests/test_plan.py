@@ -92,7 +92,7 @@ def test_flags_with_space_or_equals_mean_the_same(form, sample_data, tmp_path, m
 def test_a_setting_goes_to_the_problems_that_have_it(sample_data, tmp_path, monkeypatch, capsys):
     words = ("--data", sample_data, "--preset", "sample", "--runs", tmp_path, "--dry-run", "--image-size", "12")
     assert len(call(monkeypatch, capsys, *words, "--only", "p3", "p4")) == 13
-    assert "--image-size is for none of the chosen runs" in refusal(monkeypatch, capsys, *words, "--only", "p4")
+    assert "--image-size applies to none of the chosen runs" in refusal(monkeypatch, capsys, *words, "--only", "p4")
 
 
 def test_each_training_is_called_with_what_makes_it_that_run(sample_data, tmp_path, monkeypatch, capsys):
@@ -222,7 +222,7 @@ def test_data_that_changed_since_a_stop_ends_the_resume(again, tmp_path, monkeyp
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
     assert result.returncode == 1
     assert result.stderr == (f"error: {run} was started on other data than {tmp_path / 'moved/data'} holds now (mnistm/train); "
-                             "bring that data back, or choose another --run\n")
+                             "restore that data, or choose another --run\n")
 
 
 @pytest.mark.parametrize("place, line", [
@@ -268,7 +268,7 @@ def test_what_the_data_lacks_is_left_out_and_the_rest_becomes_a_page(
 
 def test_data_for_nothing_is_one_line(tmp_path, monkeypatch, capsys):
     assert refusal(monkeypatch, capsys, "--data", tmp_path) == (
-        f"{tmp_path} holds the data of no chosen run; bash hw_download.sh brings it")
+        f"{tmp_path} holds no data for the chosen runs; bash hw_download.sh downloads it")
 
 
 # ---- several at once -------------------------------------------------------------------------------------------------
@@ -307,7 +307,7 @@ def test_a_run_that_is_killed_stops_no_other_and_goes_on_the_next_time(sample_da
 def test_two_reports_at_once_into_one_folder(again, monkeypatch, capsys):
     with lock(Path("runs/sample/.lock"), "taken"):
         line = refusal(monkeypatch, capsys, *again)
-    assert line == "another hw_report.sh trains into runs/sample; wait for it or stop it, or give other --runs"
+    assert line == "another hw_report.sh trains into runs/sample; wait for it or stop it, or give another --runs"
 
 
 @pytest.mark.parametrize("preset, weights", [

@@ -149,8 +149,8 @@ def test_latex_that_was_edited_is_not_replaced(tmp_path, capsys):
     assert write("one") == "" and "one" in part.read_text() and "tex/p1_vae" in document.read_text()
     document.write_text(document.read_text() + "% mine")
     mine = document.read_bytes()
-    assert write("two") == (f"warning: {document} was edited, or is not of this program, so it stays as it is; rename it to "
-                            "have it written anew\n")
+    assert write("two") == (f"warning: {document} was edited, or was not written by this program, so it stays as it is; rename "
+                            "it to have it written anew\n")
     assert document.read_bytes() == mine and "two" in part.read_text(), "what was not edited is brought up to date"
     part.write_bytes(part.read_bytes()[:-1])
     assert part.name in write("three") and "two" in part.read_text()
@@ -182,7 +182,7 @@ def test_figures_of_hardly_any_faces(train, tmp_path, monkeypatch, images, probl
     few = images == 1
     assert (results["p1_vae"]["samples"]["swd"] is None) == (results["p1_vae"]["real"]["diversity"] is None) == few
     assert not few or results["p2_dcgan"]["uniform"][0]["swd"] is None
-    assert page.count("Distances between faces are left out: they need two test faces and two training faces at least, and "
+    assert page.count("Distances between faces are left out: they need at least two test faces and two training faces, and "
                       "there are 1 and 1.") == 2 * few
     assert ("No map: no two of the test faces (1) have different latent means." in page) == few
     assert ("No interpolation: there is one test face, and it needs two." in page) == few

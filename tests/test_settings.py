@@ -74,10 +74,10 @@ def test_what_an_older_run_did_not_know_is_neutral_when_it_goes_on(resume):
 
 
 def test_an_older_run_is_refused_where_nobody_knows_what_it_would_have_had(resume, monkeypatch):
-    with pytest.raises(UserError, match="is of a version that did not know order, gain, mirror; choose another --run"):
+    with pytest.raises(UserError, match="is from another version, without order, gain, mirror; choose another --run"):
         resume({"strength": 3.0})       # which has another name by now, as it may be one of these
     monkeypatch.setattr("tests.test_settings.TABLE", (*TABLE, Setting("size", int, 1, 1, 1, "pixels")))
-    with pytest.raises(UserError, match="is of a version that did not know size; choose another --run"):
+    with pytest.raises(UserError, match="is from another version, without size; choose another --run"):
         resume({"gain": 1.0})
 
 

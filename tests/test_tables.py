@@ -15,6 +15,7 @@ import torch
 from matplotlib import colors
 from PIL import Image
 
+import common.report.page
 import hw_grade
 import p1_vae.figures
 import p1_vae.measure
@@ -107,9 +108,11 @@ def digits(tmp_path_factory):
             def add_maps(section, run, prepare, encoders, problem=problem, loaded=loaded):
                 drawn.append((problem, run.folder.name, loaded[-1], encoders))
             patch.setattr(module, "add_maps", add_maps)
+            patch.setattr(module, "PAIRS", PAIRS)
             patch.setattr(sys, "argv", ["figures", "--runs", str(runs), "--out", str(out)])
             module.main()
-    assemble(out, tex=True)
+        patch.setattr(common.report.page, "PAIRS", PAIRS)
+        assemble(out, tex=True)
     return runs, out, drawn
 
 
@@ -263,9 +266,10 @@ def test_sentences_of_the_page(digits):
         kept, before = (statistics.mean(accuracy(mode, pair, seed, "source") for seed in seeds_of(mode, pair))
                         for mode in ("dann", "source"))
         assert (f"{title}: DANN closes {100 * (adapted - lower) / (upper - lower):.0f} % of the gap between the two bounds "
-                f"(lower bound {percent(lower)} %, DANN {percent(adapted)} %, upper bound {percent(upper)} %). It labels "
-                f"{percent(kept)} % of the source&#x27;s own test images rightly, the lower bound {percent(before)} %") in text
-        assert f"tells the domain of {51 + 10 * pair} % of the features rightly" in text
+                f"(lower bound {percent(lower)} %, DANN {percent(adapted)} %, upper bound {percent(upper)} %). It "
+                f"labels {percent(kept)} % of the source&#x27;s own test images correctly, the lower bound {percent(before)} %"
+                ) in text
+        assert f"tells the domain of {51 + 10 * pair} % of the features correctly" in text
     for pair, title in enumerate(HEADER[1:]):
         before, after = means("before")[pair], means("adda")[pair]
         assert (f"{title}: the accuracy is {percent(before)} % before adaptation and {percent(after)} % after it "
@@ -486,7 +490,7 @@ def test_tables_and_figures_of_the_vae(tiny_data, tmp_path, monkeypatch):
     assert section["results"]["test_kl"] == pytest.approx(numbers[0.4][1], rel=1e-4)
     texts = " ".join(block["text"] for block in section["blocks"] if block["kind"] == "text")
     # of the fall from 100 to 25, 100 - 33.3 is done after the third epoch
-    assert "falls by 75.0 in all, 89 % of which is reached in epoch 3 of 4." in texts
+    assert "falls by 75.0 in all; 89 % of this is reached by epoch 3 of 4." in texts
     # the probes' accuracies are 0.5, 0.51 … and their majorities 0.4, 0.39 … of 13 attributes
     assert (f"reads {ATTRIBUTES[0].replace('_', ' ')} best (area under the ROC curve 0.90) and "
             f"{ATTRIBUTES[-1].replace('_', ' ')} worst (0.66); over 13 attributes it is right for 56.0 % of the faces on "

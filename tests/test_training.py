@@ -195,7 +195,7 @@ def test_resume_refuses_a_run_of_a_version_with_fewer_settings(train, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     del config["settings"]["lr_step"]
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="is of a version that did not know lr_step; choose another --run"):
+    with pytest.raises(UserError, match="is from another version, without lr_step; choose another --run"):
         train("p1_vae", tmp_path, "--epochs", "1", "--resume")
 
 

@@ -13,11 +13,11 @@ LABELS = ("image_name", "label")        # the header of a csv of labels
 def parse_csv(content, path, header, limit=None, lenient=False):
     """Read the bytes of a csv; `path` is what messages call it.
 
-    It is UTF-8, or UTF-16 with a byte order mark. Its fields are parted by commas, semicolons or tabs, or by what a first line
-    like `sep=;` says, which spreadsheets write. Returns [(line number, fields in the order of `header`)], where the first field
-    is the name of an image; `limit` takes the first N rows only. A `lenient` reader of LABELS does without the header, and
-    takes anything for a name. Raises UserError where it is no text, where columns, fields or rows are missing or there twice,
-    or where a name is no plain file name.
+    It is UTF-8, or UTF-16 with a byte order mark. Its fields are separated by commas, semicolons or tabs, or by what a first
+    line like `sep=;` says, which spreadsheets write. Returns [(line number, fields in the order of `header`)], where the first
+    field is the name of an image; `limit` takes the first N rows only. A `lenient` reader of LABELS does without the header,
+    and takes anything for a name. Raises UserError if it is not text, if columns, fields or rows are missing or there twice,
+    or if a name is not a plain file name.
     """
     try:
         text = _decode(content, path, "surrogateescape" if lenient else "strict")

@@ -1,4 +1,4 @@
-"""Files from the network: downloads that go on where they broke off, and are checked."""
+"""Files from the network: downloads that are checked, and resumed where they broke off."""
 import errno
 import hashlib
 import http.client
@@ -68,7 +68,7 @@ def fetch(file, dataset, downloads, mirror):
         except UserError as error:
             reasons.append(str(error))
     missing = ", ".join(other.name for other in dataset.files if not (downloads / other.name).exists())
-    raise UserError(f"{', '.join(reasons)}; try again later, or put {missing} by hand into {downloads} and run the "
+    raise UserError(f"{', '.join(reasons)}; try again later, or put {missing} into {downloads} by hand and run the "
                     "command again")
 
 
@@ -125,7 +125,7 @@ def receive(address, part, name):
                 have += len(block)
                 bar.update(len(block))
     if total is not None and have < total:
-        raise ConnectionError(f"{have:,} of {total:,} bytes came")
+        raise ConnectionError(f"{have:,} of {total:,} bytes arrived")
 
 
 def download_from_drive(file, path):

@@ -1,4 +1,4 @@
-"""Many images in one picture; apart from common/report/plots.py, because graders need no matplotlib for it."""
+"""Many images in one picture; not in common/report/plots.py, because graders need no matplotlib for it."""
 import itertools
 import math
 
@@ -31,7 +31,7 @@ def make_grid(images, columns, padding=2, background=0):
 def save_grid(path, images, columns=8):
     """Write images float [N, 3, H, W] in [0, 1] side by side, `columns` a row. Raises UserError if it cannot."""
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UserError(f"{path} is not an image's name; let it end in {', '.join(IMAGE_SUFFIXES)}")
+        raise UserError(f"{path} is not the name of an image; it must end in {', '.join(IMAGE_SUFFIXES)}")
     pixels = (make_grid(images.detach(), columns).cpu() * 255 + 0.5).clamp(0, 255).to(torch.uint8)
     with written_whole(path) as part:
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(part)

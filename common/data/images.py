@@ -49,8 +49,8 @@ def left_out(folder):
                     if not is_image_name(name) and not name.startswith("."))
     shown = [f"{count} {kind}" for kind, count in kinds.most_common(5)] + ["…"] * (len(kinds) > 5)
     count = kinds.total()
-    return one_line(f"; left out {count} file{'s that are' if count > 1 else ' that is'} no png, jpg or bmp: {', '.join(shown)}"
-                    ) if kinds else ""
+    return one_line(f"; left out {count} file{'s that are' if count > 1 else ' that is'} not png, jpg or bmp: "
+                    f"{', '.join(shown)}") if kinds else ""
 
 
 def plain_files(folder):

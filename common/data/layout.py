@@ -123,7 +123,7 @@ def _load_images(root, csv_path, names, size, kind, limit):
     digest = hashlib.sha256(DECODING + csv_path.read_bytes())
     for name in names:
         if name not in files:
-            raise UserError(f"{folder / name} is no file, but {csv_path} lists it")
+            raise UserError(f"{folder / name} is not a file, but {csv_path} lists it")
         digest.update(f"{name} {files[name].st_size} {files[name].st_mtime_ns}\n".encode())
     if limit is None:
         listed = set(names)

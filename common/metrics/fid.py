@@ -66,4 +66,4 @@ def frechet_inception_distance(images, reference, weights):
             verbose=False)["frechet_inception_distance"]
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"FID failed with the weights {weights} ({str(error).splitlines()[0]}); remove that file to have it "
-                        "fetched anew") from None
+                        "downloaded again") from None

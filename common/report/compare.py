@@ -1,4 +1,4 @@
-"""What two reports' numbers have apart."""
+"""In which numbers two reports differ."""
 from common.files import read_json
 
 

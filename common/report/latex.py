@@ -41,7 +41,7 @@ def write_editable(path, text, comment):
     if path.is_file():
         first, _, rest = path.read_bytes().decode(errors="replace").partition("\n")
         if f"{first}\n" != stamp(rest):
-            warn(f"warning: {path} was edited, or is not of this program, so it stays as it is; rename it to have it "
+            warn(f"warning: {path} was edited, or was not written by this program, so it stays as it is; rename it to have it "
                  "written anew")
             return
     with written_whole(path) as part:

@@ -1,4 +1,4 @@
-"""The numbers of a section, measured once: OUT/numbers/*.json, as long as what they were made from is the same."""
+"""The numbers of a section, measured once: kept in OUT/numbers/*.json until what they were made from changes."""
 import hashlib
 import json
 

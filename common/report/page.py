@@ -17,7 +17,7 @@ from common.report.latex import write_latex
 TITLE = "Generative models and unsupervised domain adaptation"
 LEAD = "A VAE and a DCGAN on 64×64 faces; DANN and ADDA between three digit domains."
 SAMPLE_NOTICE = ("These runs used the built-in sample data: small drawn faces and small digit sets, made so that every step "
-                 "can be tried in minutes. Their numbers are not to be compared with the report's.")
+                 "can be tried in minutes. Their numbers cannot be compared with the report's.")
 OWN = "This machine's own runs"
 # what each kind of block is called where it is folded away
 FOLDED = {"listing": "The networks, as PyTorch prints them", "settings": "All settings, versions and hardware"}
@@ -71,7 +71,7 @@ def make_page(out, sections, notes=(), shipped=None, commands=None):
 {_own(sections, notes)}
 {chr(10).join(parts)}
 </main>
-<footer class=soft>Headings bear the numbers of the assignment's questions. Beside this page lie all numbers (results.json)
+<footer class=soft>The headings have the numbers of the assignment's questions. Beside this page are all numbers (results.json)
 and all figures as png and pdf (figures/). To compare two reports:
 <code>python3 -m common.report --compare OUT1 OUT2</code></footer>
 <script type=application/json id=sheets>{_json(sheets)}</script>

@@ -109,7 +109,7 @@ def read_figure_arguments(description):
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR",
                         help="the folder of the report (default: report)")
     parser.add_argument("--like", type=Path, metavar="FILE", help="draw the runs with the settings in this config.json "
-                                                                  "(default: in that of the first run that is there)")
+                                                                  "(default: those of the first run found)")
     return parser.parse_args()
 
 

@@ -10,14 +10,14 @@ from common.errors import UserError
 
 
 class Words:
-    """The texts of the words.md in the folder of `path`, itself one of the files there: words(name, value=…) is one of them.
+    """The texts of `file` in the folder of `path`, itself one of the files there: words(name, value=…) is one of them.
 
     `title` is the section's. A heading is named by its number, as in words("1.2"). Raises UserError where the file cannot be
-    read, lacks a text, or asks for a value that it has not.
+    read, lacks a text, or uses a value that it is not given.
     """
 
-    def __init__(self, path):
-        self.path = Path(path).with_name("words.md")
+    def __init__(self, path, file="words.md"):
+        self.path = Path(path).with_name(file)
         try:
             content = self.path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
@@ -37,8 +37,8 @@ class Words:
             return self.texts[name].format(**values)
         except KeyError as error:
             if name not in self.texts:
-                raise UserError(f"{self.path} has no text {name}; bring it back") from None
-            raise UserError(f"{self.path}: the text {name} asks for {error}, but may have {', '.join(values) or 'no values'}"
+                raise UserError(f"{self.path} has no text {name}; put it back") from None
+            raise UserError(f"{self.path}: the text {name} uses {error}, but is only given {', '.join(values) or 'no values'}"
                             ) from None
         except (ValueError, IndexError, AttributeError, TypeError) as error:
             raise UserError(f"{self.path}: the text {name} cannot be filled in ({error})") from None

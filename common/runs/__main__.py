@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from common.cli import YES_NO, CommandParser, UserError, format_table, one_line, run_command, say
-from common.files import read_json
+from common.files import RUN_FOLDERS, read_json
 from common.runs.read import read_metrics
 
 HEADER = ("run", "problem", "pair", "mode", "preset", "seed", "epochs", "result", "started")
@@ -18,7 +18,7 @@ def list_runs(folder):
     """A row of texts, as in HEADER, for each run folder below `folder`. Raises UserError if there is none."""
     paths = sorted(_find(folder))
     if not paths:
-        raise UserError(f"{folder} holds no run folders; train some with bash hw_report.sh, or name their folder")
+        raise UserError(f"{folder} holds no run folders; train some with bash hw_report.sh, or give their folder")
     return [_row(path, path.relative_to(folder)) for path in paths]
 
 
@@ -84,10 +84,10 @@ def compare_runs(first, second):
 
 def main():
     parser = CommandParser(description="List run folders, or compare two of them.")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), metavar="DIR",
-                        help="list the run folders below this one (default: runs)")
+    parser.add_argument("folder", type=Path, nargs="?", default=RUN_FOLDERS, metavar="DIR",
+                        help=f"list the run folders below this one (default: {RUN_FOLDERS})")
     parser.add_argument("--compare", type=Path, nargs=2, metavar="RUN",
-                        help="show the settings in which two run folders differ, and both one's metrics")
+                        help="show in which settings two run folders differ, and the metrics of both")
     args = parser.parse_args()
     if args.compare is None:
         say(format_table(HEADER, list_runs(args.folder)))

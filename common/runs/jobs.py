@@ -1,4 +1,4 @@
-"""Several commands at once, each a process of its own: what can run runs, and what fails stops nothing but what needs it."""
+"""Several commands at once, each a process of its own: each starts as soon as it can, and a failure stops no other."""
 import os
 import subprocess
 import sys

@@ -51,8 +51,8 @@ def select(words):
     matches = lambda run, word: run.selector.split(":")[:word.count(":") + 1] == word.split(":")
     for word in words:
         if not any(matches(run, word) for run in RUNS):
-            raise UsageError(f"--only {word}: there is no such run; choose from {', '.join(PACKAGES)}, or more closely from "
-                            f"{', '.join(run.selector for run in RUNS if ':' in run.selector)}")
+            raise UsageError(f"--only {word}: there is no such run; choose from {', '.join(PACKAGES)}, or, more "
+                            f"specifically, from {', '.join(run.selector for run in RUNS if ':' in run.selector)}")
     return [run for run in RUNS if any(matches(run, word) for word in words)]
 
 

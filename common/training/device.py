@@ -1,4 +1,4 @@
-"""Where a training runs: the device, its precision, and the images that it holds or is brought."""
+"""Where a training runs: the device, its precision, and the images that it holds or has streamed to it."""
 import math
 from pathlib import Path
 

@@ -72,7 +72,7 @@ class Run:
         self.checkpoints = [self.folder / name for name in CHECKPOINTS]
         started = any(path.is_file() for path in self.checkpoints)
         if (self.finished or started) and not settings["resume"]:
-            raise UserError(f"{self.folder} already holds a run; add --resume to go on with it, or choose another --run")
+            raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --run")
         if self.finished:
             check_folder(self.folder)
             say(f"{self.folder}: finished already, nothing to do")
@@ -113,7 +113,7 @@ class Run:
         before = read_json(config, settings=dict).get("data_digests", data) if config.is_file() else data
         if changed := [split for split in data if before.get(split) != data[split]]:
             raise UserError(f"{self.folder} was started on other data than {self.settings['data']} holds now "
-                            f"({', '.join(changed)}); bring that data back, or choose another --run")
+                            f"({', '.join(changed)}); restore that data, or choose another --run")
 
     def _restore(self):
         damaged = {}
@@ -126,9 +126,9 @@ class Run:
                 damaged[path] = reason_of(error)
         else:
             path, reason = damaged.popitem()
-            raise UserError(f"cannot go on from {path} ({reason}); start again in another --run")
+            raise UserError(f"cannot continue from {path} ({reason}); start again in another --run")
         for path, reason in damaged.items():
-            warn(f"warning: {path} is damaged ({reason}); going on from the one before")
+            warn(f"warning: {path} is damaged ({reason}); continuing from the one before")
             path.unlink()       # so that it never takes the place of the good one
         say(f"{self.folder}: going on after epoch {self.epoch} of {self.epochs}")
         return state
@@ -166,7 +166,7 @@ class Run:
     def _demand_finite(self, where, values):
         if not all(map(math.isfinite, values.values())):
             shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-            raise UserError(f"{self.folder}: not all losses are finite at {where}: {shown}; the epochs before are saved, try "
+            raise UserError(f"{self.folder}: not all losses are finite at {where}: {shown}; earlier epochs are saved; try "
                             "a smaller learning rate or --precision float32 in a new run")
 
     def end_epoch(self, **metrics):
@@ -221,7 +221,7 @@ class Run:
             epochs=self.epoch, train_seconds=round(self.seconds, 1), gpu_peak_mib=memory and round(memory)))
         self.lock.close()
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, float))
-        say(f"{self.folder}: done in {duration(self.seconds)}, {shown}; weights.pt, metrics.csv and summary.json are there",
+        say(f"{self.folder}: done in {duration(self.seconds)}, {shown}; weights.pt, metrics.csv and summary.json are written",
             "green")
 
 

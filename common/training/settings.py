@@ -68,7 +68,7 @@ def read_settings(problem, description, table, flags=()):
         if (theirs := settings.get("problem", problem)) != problem:
             raise UsageError(f"--resume: {run} is a run of {theirs}, not {problem}; choose another --run")
         if unknown := [name for name in names if name not in settings]:
-            raise UserError(f"--resume: {run} is of a version that did not know {', '.join(unknown)}; choose another --run")
+            raise UserError(f"--resume: {run} is from another version, without {', '.join(unknown)}; choose another --run")
         for name, value in given.items():
             # a run may move to another device and folder of data; anything else would make it another run
             if name not in ("device", "data") and settings[name] != value:
@@ -114,7 +114,7 @@ def _parser(problem, description, table, flags):
                            description=f"{description} {several}")
     group = parser.first_group
     group.add_argument("--run", type=Path, required=True, metavar="DIR", help="the folder of this run")
-    group.add_argument("--resume", action="store_true", help="go on with the run in that folder, if there is one")
+    group.add_argument("--resume", action="store_true", help="continue the run in that folder, if there is one")
     group.add_argument("--tensorboard", action="store_true", help="write event files to DIR/tensorboard too")
     group.add_argument("--preset", choices=PRESETS, metavar="NAME",
                        help=f"the hyper-parameters: {', '.join(PRESETS)} (default: report)")

@@ -48,7 +48,7 @@ def make_schedule(optimizer, kind, steps):
 
 
 def accuracy_of(logits, labels):
-    """The share of the rows of logits [N, K] whose largest is that of the label, of `labels` int64 [N]; on their device."""
+    """The fraction of the rows of logits [N, K] whose largest is that of the label, of `labels` int64 [N]; on their device."""
     return (logits.argmax(dim=1) == labels).float().mean()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from common.cli import UserError
-from common.files import written_whole
+from common.files import RUN_FOLDERS, written_whole
 
 
 def save_file(path, content, before=None):
@@ -30,7 +30,7 @@ def load_file(path, *names):
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
-        raise UserError(f"{path} is damaged, or no file of PyTorch ({reason_of(error)})") from None
+        raise UserError(f"{path} is damaged, or not a PyTorch file ({reason_of(error)})") from None
 
 
 def load_checked(path, *names):
@@ -91,13 +91,14 @@ def reason_of(error):
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".: ")
 
 
-def find_weights(given, shipped, advice):
+def find_weights(given, shipped, problem, run):
     """The weights to use: the file `given` by the user, else the file `shipped` with the code if it is there.
 
-    Raises UserError with `advice`, the commands that make the weights, if neither is there.
+    Raises UserError if neither is there; it says how to train the `run` (a folder's name) of the `problem` (a package).
     """
     if given is not None:
         return Path(given)
     if not shipped.is_file():
-        raise UserError(f"there are no trained weights at {shipped}; {advice}")
+        raise UserError(f"there are no trained weights at {shipped}; train with `bash {problem}/run.sh`, then add --weights "
+                        f"{RUN_FOLDERS / 'report' / run / 'weights.pt'}")
     return shipped
