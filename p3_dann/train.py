@@ -51,9 +51,9 @@ FLAGS = (
 )
 SETTINGS = (
     #        name                kind   report   tuned  sample   meaning and unit
-    Setting("source_epochs",     int,        0,      8,      2, "first epochs of mode dann, of the source alone", bounds=(0,),
+    Setting("source_epochs",     int,        0,      8,      4, "first epochs of mode dann, of the source alone", bounds=(0,),
             neutral=0),
-    Setting("epochs",            int,       50,     24,      6, "epochs in all"),
+    Setting("epochs",            int,       50,     24,      7, "epochs in all"),
     Setting("steps_per_epoch",   int,        0,    250,      0, "steps of an epoch", bounds=(0,), neutral=0,
             note="0: one pass over the larger of the training sets that are used"),
     Setting("batch_size",        int,       64,     16,     16, "images of each domain a step",
@@ -70,7 +70,7 @@ SETTINGS = (
             note="it grows from 0 as in Ganin et al. 2016; not in the report, 1 as there"),
     Setting("pseudo_weight",     float,    0.0,    1.0,    1.0, "weight of the label loss on target images", neutral=0.0,
             note="with labels that the network gives them"),
-    Setting("pseudo_confidence", float,    0.6,    0.6,    0.4, "probability from which a digit is such a label",
+    Setting("pseudo_confidence", float,    0.6,    0.6,    0.8, "probability from which a digit is such a label",
             bounds=(0, 1), neutral=0.6),
     *AUGMENTATION,
 )
