@@ -17,9 +17,12 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
+# before the packages below: it says which are missing
+from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, number, run_command, say, warn
+
+# isort: split
 import torch
 
-from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, number, run_command, say, warn
 from common.data.layout import datasets_of, digest, digests, has_dataset, is_sample_data
 from common.files import RUN_FOLDERS, make_folder, read_json, write_json
 from common.report.page import assemble

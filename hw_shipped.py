@@ -7,6 +7,10 @@ import csv
 import statistics
 from pathlib import Path
 
+# before the packages below: it says which are missing
+from common.cli import CommandParser, UserError, duration, percent, run_command, say
+
+# isort: split
 import numpy as np
 import torch
 
@@ -15,7 +19,6 @@ import p2_dcgan.inference
 import p3_dann.inference
 import p4_adda.inference
 from common.adaptation import NAMES, OTHERS, PAIRS, accuracy, reported
-from common.cli import CommandParser, UserError, duration, percent, run_command, say
 from common.data.csv_files import write_csv
 from common.data.layout import has_dataset, is_sample_data, load_digits, load_faces
 from common.files import REPOSITORY, read_json, write_json

@@ -41,18 +41,18 @@ OTHERS = {("usps", "mnistm"): 0.567, ("mnistm", "svhn"): 0.664, ("svhn", "usps")
 
 # rows of a settings table, for both methods; the report only normalises; why tuned's values: docs/adaptation.md
 AUGMENTATION = (
-    Setting("rotation",       float,   0.0,  15.0,   0.0, "random rotation of digits, up to ± degrees", neutral=0.0),
+    Setting("rotation",       float,   0.0,  15.0,  15.0, "random rotation of digits, up to ± degrees", neutral=0.0),
     Setting("shrink",         float,   0.0,   0.4,   0.2, "random shrinking of source digits", bounds=(0, 0.9), neutral=0.0,
             note="of width and height, by up to this fraction"),
-    Setting("enlarge",        float,   0.0,   0.4,   0.2, "random enlarging of coloured ones", neutral=0.0,
+    Setting("enlarge",        float,   0.0,   0.4,   0.4, "random enlarging of coloured ones", neutral=0.0,
             note="by up to this fraction; gray ones, USPS's, fill their frame"),
-    Setting("shift",          float,   0.0,   0.1,   0.0, "random shift of digits, up to ± this fraction", neutral=0.0),
-    Setting("target_scale",   float,   0.0,   0.2,   0.0, "random scaling of target digits", bounds=(0, 0.9), neutral=0.0,
+    Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this fraction", neutral=0.0),
+    Setting("target_scale",   float,   0.0,   0.2,   0.2, "random scaling of target digits", bounds=(0, 0.9), neutral=0.0,
             note="by up to ± this fraction"),
     Setting("inversion",      bool,  False,  True, False, "make half of the digits negatives", neutral=False),
     Setting("backgrounds",    float,   0.0,   0.8,   0.5, "fraction of gray source digits put on backgrounds", bounds=(0, 1),
             neutral=0.0, note="on corners of target images, as MNIST-M was made, in adaptation only"),
-    Setting("neighbours",     float,   0.0,   0.7,   0.0, "probability that a coloured source digit has a neighbour",
+    Setting("neighbours",     float,   0.0,   0.7,   0.7, "probability that a coloured source digit has a neighbour",
             bounds=(0, 1), neutral=0.0, note="at either side"),
     Setting("blur",           float,   0.0,   0.7,   0.0, "fraction of coloured source digits that are blurred", bounds=(0, 1),
             neutral=0.0),

@@ -15,11 +15,14 @@ import csv
 import functools
 from pathlib import Path
 
+# before the packages below: it says which are missing
+from common.cli import CommandParser, UserError, progress, run_command, say
+
+# isort: split
 import numpy as np
 import sklearn.datasets
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from common.cli import CommandParser, UserError, progress, run_command, say
 from common.data.drawn_faces import draw_attributes, portrait
 from common.data.images import put_on_photograph
 from common.data.layout import ATTRIBUTES, DIGIT_SIZE, SAMPLE_MARK, SPLITS, is_sample_data

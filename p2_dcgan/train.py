@@ -27,7 +27,7 @@ from p2_dcgan.model import Discriminator, Generator, generate, make_noise
 SETTINGS = (       # why `tuned` differs from `report`, value by value: docs/faces.md
     #        name                  kind    report    tuned   sample   meaning and unit
     Setting("epochs",              int,       100,     100,       2, "passes over the training faces"),
-    Setting("batch_size",          int,       128,      64,      16, "real (and as many generated) faces a step",
+    Setting("batch_size",          int,       128,      64,       8, "real (and as many generated) faces a step",
             note="128 as in Radford et al."),
     Setting("generator_lr",        float,    1e-3,    2e-4,    5e-4, "Adam's learning rate for the generator at the start",
             note="2e-4 in Radford et al."),

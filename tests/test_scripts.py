@@ -125,7 +125,8 @@ def test_python3_m_with_such_a_torch_is_one_line(tmp_path):
     assert f"error: {BIN}/python3 has torch 2.3.1, not torch>=2.6,!=2.13.0; bash '{REPOSITORY}/hw_setup.sh'" in result.stderr
 
 
-@pytest.mark.parametrize("module", ["p1_vae.train", "p4_adda.inference", "benchmarks.throughput", "common.runs"])
+@pytest.mark.parametrize("module", ["p1_vae.train", "p4_adda.inference", "benchmarks.throughput", "common.runs",
+                                    "common.sample_data", "hw_report", "hw_shipped"])
 def test_python3_m_without_packages_is_one_line(module):
     result = call(REPOSITORY, "python3", "-S", "-m", module)
     assert (result.returncode, result.stdout) == (1, "")
