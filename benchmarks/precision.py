@@ -54,4 +54,4 @@ def main():
 
 
 if __name__ == "__main__":
-    run_command(main, "the finished epochs are saved; the same command goes on from there")
+    run_command(main, "the finished epochs are saved; the same command continues from there")

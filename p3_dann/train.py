@@ -52,7 +52,7 @@ FLAGS = (
 SETTINGS = (
     #        name                kind   report   tuned  sample   meaning and unit
     Setting("source_epochs",     int,        0,      8,      4, "first epochs of mode dann, of the source alone", bounds=(0,),
-            neutral=0),
+            neutral=0, note="at most all but the last"),
     Setting("epochs",            int,       50,     24,      7, "epochs in all"),
     Setting("steps_per_epoch",   int,        0,    250,      0, "steps of an epoch", bounds=(0,), neutral=0,
             note="0: one pass over the larger of the training sets that are used"),
@@ -210,7 +210,7 @@ def main():
         backgrounds = target_images[random_batch(len(target_images), images)]
         return augment(images, settings, to_float(backgrounds))
 
-    alone = min(settings["source_epochs"], epochs) if mode == "dann" else epochs
+    alone = min(settings["source_epochs"], epochs - 1) if mode == "dann" else epochs
     learn_labels(run, alone, extractor, classifier, learn, labelled, change, shuffled)
     if mode == "dann":
         if run.epoch == alone and settings["pseudo_weight"]:

@@ -252,7 +252,7 @@ FAULTS = {
         ("label_loss + domain_loss + settings", "label_loss - domain_loss + settings", DANN),
         ("classifier.linear1.weight", "classifier.linear2.weight",
          f"{STEPS}test_the_classifiers_first_weights_are_multiplied_by_the_gain"),
-        ('alone = min(settings["source_epochs"], epochs)', "alone = 0", DANN_ALONE),
+        ('alone = min(settings["source_epochs"], epochs - 1)', "alone = 0", DANN_ALONE),
         ("if run.epoch == alone and settings", "if run.epoch == 0 and settings", DANN_ALONE),
         ("logits, target_logits = classifier(features).chunk(2)", "target_logits, logits = classifier(features).chunk(2)",
          DANN),

@@ -61,7 +61,7 @@ def test_help_shows_groups_and_defaults(monkeypatch, capsys):
         importlib.import_module("p1_vae.train").main()
     shown = capsys.readouterr().out
     for line in ("the run:", "data:", "hyper-parameters [value in preset report|tuned|sample]:",
-                 "(default: report)", "passes over the training faces [50|50|6]", "--[no-]vertical-flip", "[yes|no|no]"):
+                 "(default: report)", "passes over the training faces [50|50|3]", "--[no-]vertical-flip", "[yes|no|no]"):
         assert line in shown
 
 

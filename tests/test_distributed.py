@@ -139,7 +139,7 @@ def test_a_signal_to_one_process_stops_all_with_one_line(sample_data, train, tmp
     os.kill(int(workers[1]), signal.SIGTERM)
     output, error = process.communicate(timeout=300)
     told = [line for line in error.splitlines() if line.startswith(("error:", "stopped:"))]
-    assert len(told) == 1 and "the same command with --resume goes on from there" in told[0]
+    assert len(told) == 1 and "the same command with --resume continues from there" in told[0]
     assert "epoch 1/501" in output and "done in" not in output
 
 

@@ -198,9 +198,9 @@ def test_labelling_decodes_no_more_than_the_next_images(tmp_path, monkeypatch):
 def test_sigterm_says_how_to_go_on(sample_data, tmp_path, words):
     environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",
                                 "PYTHONPATH": str(REPOSITORY)}
-    how = "with --resume goes"
+    how = "with --resume continues"
     if words[0] == "bash":
-        words, how = [*words, "--runs", "runs", "--preset", "sample"], "goes"
+        words, how = [*words, "--runs", "runs", "--preset", "sample"], "continues"
     # in the background of a script, where SIGINT is ignored
     words = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *words, "--data", sample_data, "--source-epochs", "1000"]
     process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -216,7 +216,7 @@ def test_sigterm_says_how_to_go_on(sample_data, tmp_path, words):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)      # whatever has not ended by itself
     assert process.returncode == 130
-    assert error == f"stopped: the finished epochs are saved; the same command {how} on from there\n"
+    assert error == f"stopped: the finished epochs are saved; the same command {how} from there\n"
     with open(tmp_path / "runs/p4_usps-mnistm/.lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)        # nothing goes on in the background
     assert load_file(tmp_path / "runs/p4_usps-mnistm/checkpoint.pt")["epoch"] >= 1

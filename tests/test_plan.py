@@ -177,7 +177,7 @@ def without(folder, *names):
 
 def test_a_run_that_did_not_know_a_setting_counts_where_its_neutral_value_is_asked_for(again, tmp_path, monkeypatch, capsys):
     run = Path("runs/sample/p4_usps-mnistm")
-    without(run, "rotation", "fade")            # 0 in preset sample, too
+    without(run, "blur", "fade")            # 0 in preset sample, too
     assert call(monkeypatch, capsys, *again, "--dry-run") == [f"{run}: finished"]
     assert call(monkeypatch, capsys, *again)[-1].endswith("report/index.html")
     drawn = json.loads(Path("report/results.json").read_text())["p4_adda"]
@@ -188,7 +188,7 @@ def test_a_run_that_did_not_know_a_setting_counts_where_its_neutral_value_is_ask
 
 def test_a_run_that_did_not_know_a_setting_without_a_neutral_value_does_not_count(again, monkeypatch, capsys):
     without(Path("runs/sample/p4_usps-mnistm"), "encoder_lr")
-    assert "encoder lr = unknown, not 5e-05; " in refusal(monkeypatch, capsys, *again)
+    assert "encoder lr = unknown, not 0.001; " in refusal(monkeypatch, capsys, *again)
 
 
 def test_other_data_under_the_same_path_does_not_count(again, monkeypatch, capsys):

@@ -35,7 +35,7 @@ from common.training.distributed import from_first, is_first
 from common.training.settings import OF_THIS_CALL
 from common.training.weights import load_checked, reason_of, save_file
 
-WHEN_STOPPED = "the finished epochs are saved; the same command with --resume goes on from there"
+WHEN_STOPPED = "the finished epochs are saved; the same command with --resume continues from there"
 CHECK_EVERY = 50        # steps on a GPU between two looks at the losses, each of which makes the host wait for the device
 CHECKPOINTS = ("checkpoint.pt", "checkpoint_before.pt")
 WRITTEN = {*CHECKPOINTS, "config.json", "metrics.csv", "samples", "tensorboard", ".lock", "weights.pt", "summary.json",
