@@ -2,6 +2,7 @@
 import json
 import re
 import shutil
+import statistics
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -102,7 +103,13 @@ def test_readme_says_what_the_data_says():
     rows = {cells[1].strip(): [cell.strip() for cell in cells[2:5]] for line in readme.splitlines()
             if len(cells := line.split("|")) == 6}
     assert rows["best other answer to the assignment, any method"] == [f"{100 * OTHERS[pair]:.1f}" for pair in OTHERS]
-    assert rows["ADDA, the report"] == [f"{100 * reported(pair, 'adda'):.2f}" for pair in OTHERS]
+    for method, folder in (("ADDA", "p4_adda"), ("DANN", "p3_dann")):
+        assert rows[f"{method}, the report"] == [f"{100 * reported(pair, method.lower()):.2f}" for pair in OTHERS]
+        shipped = [REPOSITORY / folder / "weights" / f"{'-'.join(pair)}.json" for pair in OTHERS]
+        seeds = [[*json.loads(path.read_text())["seeds"].values()] if path.exists() else [] for path in shipped]
+        assert rows[f"{method}, `--preset tuned`"] == [
+            f"**{100 * statistics.mean(each):.1f}" + (f" ± {100 * statistics.stdev(each):.1f}**" if each[1:] else "**")
+            if each else "–" for each in seeds]
     assert f"MSE {hw_shipped.OTHERS_MSE}" in readme
     for picture in re.findall(r"!\[.*\]\((.*)\)", readme):
         assert (REPOSITORY / picture).is_file()
