@@ -253,6 +253,7 @@ FAULTS = {
         ("classifier.linear1.weight", "classifier.linear2.weight",
          f"{STEPS}test_the_classifiers_first_weights_are_multiplied_by_the_gain"),
         ('alone = min(settings["source_epochs"], epochs - 1)', "alone = 0", DANN_ALONE),
+        ("epochs - 1) if mode", "epochs) if mode", "tests/test_training.py::test_dann_adapts_in_its_last_epoch_however_few_there_are"),
         ("if run.epoch == alone and settings", "if run.epoch == 0 and settings", DANN_ALONE),
         ("logits, target_logits = classifier(features).chunk(2)", "target_logits, logits = classifier(features).chunk(2)",
          DANN),

@@ -459,18 +459,19 @@ STAGES = {      # flags, and the model whose calls in training show the images
     "source": ("p3_dann", ("--mode", "source", "--epochs", 1), ("FeatureExtractor",)),
     "target": ("p3_dann", ("--mode", "target", "--epochs", 1), ("FeatureExtractor",)),
     "dann": ("p3_dann", ("--mode", "dann", "--epochs", 1), ("FeatureExtractor",)),
-    "alone": ("p3_dann", ("--mode", "dann", "--epochs", 1, "--source-epochs", 1), ("FeatureExtractor",)),
+    "alone": ("p3_dann", ("--mode", "dann", "--epochs", 2, "--source-epochs", 1), ("FeatureExtractor",)),
     "adda": ("p4_adda", ("--epochs", 1, "--source-epochs", 1), ("LeNetEncoder2", "LeNetEncoder22")),
 }
 
 
 def images_shown(recorded, tiny_data, stage, *flags):
-    """Which training images of the source and of the target were shown unchanged in the whole training: two sets, and how many
-    images there were."""
+    """Which training images of the source and of the target were shown unchanged in the whole training, or, of the stage
+    "alone", in its first half: two sets."""
     problem, words, names = STAGES[stage]
     size = ("--image-size", 8) if problem == "p3_dann" else ()
     tape = recorded(problem, "--preset", "report", *words, *size, *flags)
-    shown = torch.cat([call.inputs for call in tape.calls if call.name in names and call.step < len(tape.steps)])
+    steps = len(tape.steps) // (2 if stage == "alone" else 1)
+    shown = torch.cat([call.inputs for call in tape.calls if call.name in names and call.step < steps])
     return [set(tiny.which(shown, tiny.as_seen(tiny.read(tiny_data, domain, "train")[0], shown.shape[-1]))) - {None}
             for domain in ("usps", "mnistm")]
 
