@@ -59,10 +59,10 @@ def main():
         gap = upper - lower
         verdict = (words("helps", percent=100 * (adapted - lower) / gap) if adapted > lower and gap > 0 else
                    words("does_not_help"))
-        last = runs[pair, "dann"].rows[-1]
+        domain_accuracy = 100 * float(runs[pair, "dann"].rows[-1]["domain_accuracy"])
         kept, before = (percent(runs[pair, mode].mean("source_accuracy")) for mode in ("dann", "source"))
         section.text(words("of_pair", pair=name, verdict=verdict, lower=percent(lower), adapted=percent(adapted),
-                           upper=percent(upper), kept=kept, before=before, domain_accuracy=100 * float(last["domain_accuracy"])))
+                           upper=percent(upper), kept=kept, before=before, domain_accuracy=domain_accuracy))
     gray, coloured = accuracy[PAIRS[0], "dann"], accuracy[PAIRS[2], "dann"]
     if gray is not None and coloured is not None:
         section.text(words("gray_and_coloured", gray=percent(gray), coloured=percent(coloured)))
