@@ -76,9 +76,9 @@ def main():
         if runs[pair] is None:
             continue
         before, after = runs[pair].mean("source_only_accuracy"), runs[pair].mean("target_accuracy")
-        last = [row for row in runs[pair].rows if row["domain_accuracy"]][-1]
+        domain_accuracy = 100 * float(runs[pair].rows[-1]["domain_accuracy"])
         section.text(words("of_pair", pair=f"{NAMES[pair[0]]} → {NAMES[pair[1]]}", before=percent(before), after=percent(after),
-                           points=100 * (after - before), domain_accuracy=100 * float(last["domain_accuracy"])))
+                           points=100 * (after - before), domain_accuracy=domain_accuracy))
     if collapsed:
         add_collapse(section, collapsed, runs[PAIRS[0]])
     section.write()

@@ -344,7 +344,7 @@ FAULTS = {
         ('{"source": source_encoder, "target": target_encoder}', '{"source": target_encoder, "target": source_encoder}', MAPS),
         ("(after - before)", "(before - after)", SENTENCES),
         ('for key in ("target_accuracy", "source_only_accuracy")}', 'for key in ("target_accuracy",)}', JSON),
-        ('if row["domain_accuracy"]][-1]', 'if row["domain_accuracy"]][0]', SENTENCES),
+        ('.rows[-1]["domain_accuracy"]', '.rows[-2]["domain_accuracy"]', SENTENCES),
     ],
     "common/training/steps.py": [
         ("    schedule.step()\n", "", DANN_ALONE, ADDA_OURS),
