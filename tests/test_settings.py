@@ -83,10 +83,11 @@ def test_an_older_run_is_refused_where_nobody_knows_what_it_would_have_had(resum
 
 def test_training_with_neutral_values_is_that_without_the_settings(train, interrupted, tmp_path):
     """Through a real run: it is stopped, loses what it knew of these settings, and ends in the same weights."""
-    whole = train("p3_dann", tmp_path / "whole", *SMALL["p3_dann"])
+    neutral = ("--classifier-gain", "1", "--pseudo-weight", "0")
+    whole = train("p3_dann", tmp_path / "whole", *SMALL["p3_dann"], *neutral)
     release = interrupted(epochs=1)
     with pytest.raises(KeyboardInterrupt):
-        train("p3_dann", tmp_path / "older", *SMALL["p3_dann"])
+        train("p3_dann", tmp_path / "older", *SMALL["p3_dann"], *neutral)
     release()
     path = tmp_path / "older" / "config.json"
     config = json.loads(path.read_text())
