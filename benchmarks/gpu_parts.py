@@ -33,7 +33,7 @@ from common.cli import CommandParser, UserError, run_command
 from common.data.layout import ATTRIBUTES, DIGIT_SIZE, DOMAINS, FACE_SIZE, SPLITS, load_digits, load_faces
 from common.files import REPOSITORY, folder_written_whole, read_json
 from common.runs.jobs import Job, python, run_jobs
-from common.runs.plan import COLLAPSE, PACKAGES, RUNS
+from common.runs.plan import PACKAGES, RUNS
 from common.training.device import hardware_name, pick_device, pick_precision
 from common.training.run import git_revision
 from tests.gpu_checks import CHECKS
@@ -320,7 +320,7 @@ def real_data(place):
     # alone at first, for the time that one run takes
     yield "p4 alone", partial(train_real, place, [real_job(place, "p4:usps-mnistm", 0)])
     adapting = [run.selector for run in RUNS
-                if run.problem == "p4" and run is not COLLAPSE or run.selector.endswith(":dann")]
+                if run.problem == "p4" or run.selector.endswith(":dann")]
     for seed in range(20 if place.gpu else 1):
         jobs = [real_job(place, selector, seed) for selector in (adapting if place.gpu else adapting[-1:])]
         if seed == 0 and place.gpu:

@@ -24,7 +24,7 @@ from benchmarks.measure import VARIANTS
 from benchmarks.throughput import CEILING, SPEED, Speed, ceiling_row, speed_row
 from common.cli import CommandParser, duration, format_table, lock, number, run_command, say
 from common.files import REPOSITORY, read_json, write_json
-from common.runs.plan import COLLAPSE, PACKAGES, RUNS
+from common.runs.plan import PACKAGES, RUNS
 from common.training.settings import full_settings
 
 SCRATCH = REPOSITORY / ".on_gpu"        # data and runs, which the next call uses again; OUT has three small files
@@ -137,7 +137,7 @@ def tables_of_full_size(parts):
     found = of(parts, "full_size")
     start = of(parts, "hardware").get("start", {}).get("seconds", 0)
     rows, total = [], Counter()
-    for kind, runs in Counter(kind_of(run.selector) for run in RUNS if run is not COLLAPSE).items():
+    for kind, runs in Counter(kind_of(run.selector) for run in RUNS).items():
         if kind not in found:
             continue
         problem, epochs = kind.split(":")[0], found[kind]["epochs"]

@@ -14,7 +14,7 @@ import hw_report
 import p4_adda.train
 from common.cli import UserError, lock
 from common.report.section import check_out
-from common.runs.plan import DEFINING, RUNS, select
+from common.runs.plan import DEFINING, KNOWN, select
 from common.training.settings import read_settings
 from tests.conftest import REPOSITORY, assert_same_weights, report
 
@@ -62,8 +62,8 @@ def test_a_selector_of_nothing_is_refused(word):
 
 
 def test_each_run_has_a_folder_of_its_own_and_is_defined_by_its_settings():
-    assert len({run.folder for run in RUNS}) == len(RUNS)
-    assert len({(run.problem, *sorted(run.defining.items())) for run in RUNS}) == len(RUNS)
+    assert len({run.folder for run in KNOWN}) == len(KNOWN)
+    assert len({(run.problem, *sorted(run.defining.items())) for run in KNOWN}) == len(KNOWN)
     assert DEFINING == {"source", "target", "mode", "noise", "kl_weight"}
 
 

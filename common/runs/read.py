@@ -4,7 +4,7 @@ import statistics
 
 from common.cli import UserError, percent, say
 from common.files import read_json
-from common.runs.plan import RUNS, differences
+from common.runs.plan import KNOWN, differences
 from common.training.settings import with_neutral
 
 
@@ -62,7 +62,7 @@ def find_runs(folder, problem, like=None):
     found, data = {}, {}
     asked = read_json(like, settings=dict) if like else {}
     base, neutral = asked.get("settings"), asked.get("neutral", {})
-    for planned in (run for run in RUNS if run.problem == problem):
+    for planned in (run for run in KNOWN if run.problem == problem):
         for path in (folder / planned.folder, *sorted(folder.glob(f"{planned.folder}_seed*"))):
             if not (path / "summary.json").is_file():
                 continue
