@@ -23,7 +23,7 @@ from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_q
 # isort: split
 import torch
 
-from common.data.layout import datasets_of, digest, digests, has_dataset, is_sample_data
+from common.data.layout import datasets_of, digest, digests, has_dataset
 from common.files import RUN_FOLDERS, make_folder, read_json, write_json
 from common.report.page import assemble
 from common.report.section import check_out
@@ -91,7 +91,7 @@ def read_arguments():
     parser.add_argument("--tex", action="store_true", help="write report.tex too: tables and figures for LaTeX")
     group = parser.add_argument_group("every training")
     group.add_argument("--limit", type=number(int, 1), metavar="N", help="only the first N images of each split")
-    group.add_argument("--seed", type=number(int, 0), metavar="N", help="of all random numbers (default: 0)")
+    group.add_argument("--seed", type=number(int, 0), metavar="N", help="seed of all random numbers (default: 0)")
     group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     group.add_argument("--precision", choices=("float32", "bfloat16"), metavar="TYPE", help="float32 or bfloat16")
     group.add_argument("--tensorboard", action="store_true", help="write event files too")
@@ -245,12 +245,21 @@ def repeating(args, given, problem):
 def main():
     args, given = read_arguments()
     check_out(args.out)
-    if args.data is None and not Path("hw3_data").is_dir():
-        args.data, args.preset = Path("sample_data"), args.preset or "sample"
-        if not args.dry_run or is_sample_data(args.data):
-            from common.sample_data import make_sample_data  # slow to import, and only the first call needs it
+    with tempfile.TemporaryDirectory() as scratch:
+        report(args, given, Path(scratch))
 
-            make_sample_data(args.data)
+
+def report(args, given, scratch):
+    """Train and draw, or say what would be done. `scratch` is a folder for files that nobody needs afterwards."""
+    if args.data is None and not Path("hw3_data").is_dir():
+        from common.sample_data import make_sample_data  # slow to import, and only the first call needs it
+
+        args.data, args.preset = Path("sample_data"), args.preset or "sample"
+        made = args.data
+        if args.dry_run and not made.exists():
+            args.data = scratch / made
+        if make_sample_data(args.data):
+            say(f"{made}: to be made" if args.dry_run else f"wrote the sample data to {made}")
     args.data, args.preset = args.data or Path("hw3_data"), args.preset or "report"
     if not args.data.is_dir():
         raise UsageError(f"--data {args.data} is not a folder; bash hw_download.sh makes one")
@@ -272,11 +281,11 @@ def main():
     for folder in (args.runs, args.out):
         make_folder(folder)
     with lock(args.runs / ".lock", f"another hw_report.sh trains into {args.runs}; wait for it or stop it, or give another "
-                                   "--runs"), tempfile.TemporaryDirectory() as folder:
+                                   "--runs"):
         at_once, environment, devices = share_machine(args, len(todo))
         jobs = [training_job(args, given, training, devices[number % len(devices)], environment)
                 for number, training in enumerate(todo)]
-        jobs = [*drawing_jobs(args, trainings, jobs, Path(folder)), *jobs]     # drawn as soon as its runs are there
+        jobs = [*drawing_jobs(args, trainings, jobs, scratch), *jobs]     # drawn as soon as its runs are there
         failed = run_jobs(jobs, max(1, at_once))
     write_json(args.out / "left_out.json", {"notes": notes})
     commands = args.out / "commands.json"

@@ -193,8 +193,7 @@ def write_points(data):
 
 def draw_picture(path):
     """README's picture, a png: faces of the shipped models, their accuracies, docs/tsne.csv."""
-    from common.report.maps import DIGIT_COLOURS, DIGIT_MARKERS, DOMAIN_COLOURS
-    from common.report.plots import draw_overview
+    from common.report.plots import DIGIT_COLOURS, DIGIT_MARKERS, DOMAIN_COLOURS, draw_overview
 
     with open(TSNE, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

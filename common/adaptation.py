@@ -39,28 +39,28 @@ REPORTED = {("usps", "mnistm"): {"source": 0.1367, "dann": 0.2873, "adda": 0.100
 # the best accuracy that another answer to the assignment states, by any method
 OTHERS = {("usps", "mnistm"): 0.567, ("mnistm", "svhn"): 0.664, ("svhn", "usps"): 0.851}
 
-# rows of a settings table, for both methods; the report only normalises; why tuned's values: docs/adaptation.md
+# rows of a settings table, for both methods; the report only normalises. Why tuned has these values: docs/adaptation.md
 AUGMENTATION = (
-    Setting("rotation",       float,   0.0,  15.0,  15.0, "random rotation of digits, up to ± degrees", neutral=0.0),
-    Setting("shrink",         float,   0.0,   0.4,   0.2, "random shrinking of source digits", bounds=(0, 0.9), neutral=0.0,
-            note="of width and height, by up to this fraction"),
-    Setting("enlarge",        float,   0.0,   0.4,   0.4, "random enlarging of coloured ones", neutral=0.0,
-            note="by up to this fraction; gray ones, USPS's, fill their frame"),
+    Setting("rotation",       float,   0.0,  15.0,  15.0, "random rotation of digits, up to ± this many degrees", neutral=0.0),
+    Setting("shrink",         float,   0.0,   0.4,   0.2, "random shrinking of source digits, up to this fraction",
+            bounds=(0, 0.9), neutral=0.0, note="of width and height alike"),
+    Setting("enlarge",        float,   0.0,   0.4,   0.4, "random enlarging of coloured ones, up to this fraction",
+            neutral=0.0, note="gray ones, USPS's, fill their frame"),
     Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this fraction", neutral=0.0),
-    Setting("target_scale",   float,   0.0,   0.2,   0.2, "random scaling of target digits", bounds=(0, 0.9), neutral=0.0,
-            note="by up to ± this fraction"),
-    Setting("inversion",      bool,  False,  True, False, "make half of the digits negatives", neutral=False),
+    Setting("target_scale",   float,   0.0,   0.2,   0.2, "random scaling of target digits, up to ± this fraction",
+            bounds=(0, 0.9), neutral=0.0),
+    Setting("inversion",      bool,  False,  True, False, "turn half of the digits into negatives", neutral=False),
     Setting("backgrounds",    float,   0.0,   0.8,   0.5, "fraction of gray source digits put on backgrounds", bounds=(0, 1),
-            neutral=0.0, note="on corners of target images, as MNIST-M was made, in adaptation only"),
+            neutral=0.0, note="on corners of target images, as MNIST-M was made; not in DANN's bounds"),
     Setting("neighbours",     float,   0.0,   0.7,   0.7, "probability that a coloured source digit has a neighbour",
             bounds=(0, 1), neutral=0.0, note="at either side"),
     Setting("blur",           float,   0.0,   0.7,   0.0, "fraction of coloured source digits that are blurred", bounds=(0, 1),
             neutral=0.0),
     Setting("target_blur",    float,   0.0,   0.5,   0.0, "fraction of target digits that are blurred", bounds=(0, 1),
             neutral=0.0),
-    Setting("fade",           float,   0.0,   0.7,   0.0, "fraction of source digits that lose contrast to noise",
+    Setting("fade",           float,   0.0,   0.7,   0.0, "fraction of source digits that get noise and less contrast",
             bounds=(0, 1), neutral=0.0),
-    Setting("permute_colours", bool, False,  True, False, "give source digits red, green and blue in any order", neutral=False),
+    Setting("permute_colours", bool, False,  True, False, "random order of a source digit's colour channels", neutral=False),
     Setting("standardise",    bool,  False,  True,  True, "give each image mean 0 and standard deviation 1", neutral=False),
 )
 
@@ -286,7 +286,8 @@ def label_folder(network, folder, output, device):
     """The grader's job: label each image of `folder`, write `output`: header image_name,label, rows sorted by name.
 
     An image's way: list_images and stream_images decode it (common/data/images.py), `probabilities` above gives it to the
-    network, whose most probable digit write_labels puts into its row. The csv is written whole or not at all.
+    network, whose most probable digit write_labels puts into its row (write_csv, common/data/csv_files.py). The csv is written
+    whole or not at all.
     Raises UserError for an empty folder, an unreadable image, an unwritable output.
     """
     paths = list_images(folder)

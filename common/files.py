@@ -11,7 +11,7 @@ from pathlib import Path
 from common.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parent.parent      # where all of this lies
-RUN_FOLDERS = Path("runs")     # where run folders go, those of each preset in a folder of its own, unless --runs says otherwise
+RUN_FOLDERS = Path("runs")     # where run folders go, those of each preset in a folder of its own (.gitignore has it, too)
 PART = ".part-"      # how the names of unfinished files begin
 
 

@@ -47,13 +47,14 @@ FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono"
 def make_sample_data(root):
     """Write the sample data to the folder `root`, which appears whole or not at all.
 
-    Does nothing but say so where `root` already holds sample data. Raises UserError, with nothing touched, where
-    `root` is a file or a folder with something else in it, or where its parent is missing or not writable.
+    Does nothing but say so where `root` already holds sample data. Returns whether it wrote any. Raises UserError, with
+    nothing touched, where `root` is a file or a folder with something else in it, or where its parent is missing or not
+    writable.
     """
     root = Path(root).resolve()
     if is_sample_data(root):
         say(f"{root} already holds the sample data")
-        return
+        return False
     try:
         with folder_written_whole(root) as folder:
             for domain, images in (("usps", usps_images), ("mnistm", mnistm_images), ("svhn", svhn_images)):
@@ -65,7 +66,7 @@ def make_sample_data(root):
     except UserError:
         if not is_sample_data(root):        # otherwise another process was faster: the data is there
             raise
-    say(f"wrote the sample data to {root}")
+    return True
 
 
 def _write_split(folder, split, columns, images, sizes):
@@ -229,7 +230,9 @@ def face_images(split):
 def main():
     parser = CommandParser(description="Write the built-in sample data: a small dataset in the course layout.")
     parser.add_argument("root", nargs="?", default="sample_data", help="the folder to make (default: %(default)s)")
-    make_sample_data(parser.parse_args().root)
+    root = parser.parse_args().root
+    if make_sample_data(root):
+        say(f"wrote the sample data to {root}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from common.files import stamp
 from common.metrics.faces import nearest, pairwise_diversity, sharpness, sliced_wasserstein, spread
 from grading.watch import remove, run_watched
 
-TASKS = ("p1", "p2", *(f"{problem}_{target}" for problem in ("p3", "p4") for _, target in PAIRS))
+TARGETS = tuple(dict.fromkeys(target for _, target in PAIRS))       # two pairs may share one
+TASKS = ("p1", "p2", *(f"{problem}_{target}" for problem in ("p3", "p4") for target in TARGETS))
 FACES, COPY = 32, 0.05      # distance below which a face is a copy: half of what the nearest two of thousands of faces have
 MOST_PRINTED, MOST_WRITTEN, MOST_PROCESSES = 100 << 20, 8 << 30, 2000       # bytes, bytes, and processes at once
 OWN = "hw_grade"        # the folder in the copy of a submission that holds the images and the answer
@@ -41,7 +42,7 @@ class Exam:
             self.real, self.tasks = torch.cat([train, self.test]), ["p1", "p2"]
             self.digests = {f"face/{split}": digest(data, "face", split) for split in SPLITS}
             self.floor = self.measure(spread(train)[:FACES])[0] | {"nearest": nearest(self.test[:FACES], train)[0].min().item()}
-        for _, domain in PAIRS:
+        for domain in TARGETS:
             if ((folder := data / "digits" / domain) / "test.csv").is_file():
                 _, labels, names = load_digits(data, domain, "test")
                 numbers = random.SystemRandom().sample(range(len(names)), len(names))

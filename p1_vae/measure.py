@@ -8,8 +8,8 @@ from common.training.augment import to_bytes
 from common.training.weights import load_weights
 from p1_vae.inference import sample
 from p1_vae.latent import direction, probe
-from p1_vae.model import VAE
-from p1_vae.train import decode, encode, evaluate, image_kl, image_mse
+from p1_vae.model import VAE, decode, encode, image_mse
+from p1_vae.train import evaluate, image_kl
 
 EDITS = ("Smiling", "Mouth_Slightly_Open", "Male", "Blond_Hair", "Bangs")      # attributes that are added to faces
 

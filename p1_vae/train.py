@@ -55,7 +55,7 @@ def evaluate(vae, images):
     return {"test_mse": torch.cat(errors).mean().item(), "test_kl": torch.cat(rates).mean().item()}
 
 
-def flipped(images, settings):
+def augment(images, settings):
     """The faces float [N, 3, 64, 64] of a step, half of them mirrored, half upside down, as the settings say."""
     if settings["horizontal_flip"]:
         images = flip_horizontally(images)
@@ -84,7 +84,7 @@ def main():
         vae.train()
         losses = Averages()
         for indices in run.batches(shuffled_batches(len(train), batch_size, len(train) // batch_size, device), losses):
-            images = flipped(to_float(train[indices]), settings)
+            images = augment(to_float(train[indices]), settings)
 
             # Kingma & Welling 2014: descend -log p(x | z) + KL(q(z | x) || N(0, I)), with one z from q(z | x) an image
             with autocast(device, settings["precision"]):

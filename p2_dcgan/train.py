@@ -62,8 +62,8 @@ def initialise(module):
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
-def changed(images, settings):
-    """The real faces float [N, 3, 64, 64] in [0, 1] of a step, changed as the settings say."""
+def augment(images, settings):
+    """The real faces float [N, 3, 64, 64] in [0, 1] of a step, augmented as the settings say."""
     if settings["horizontal_flip"]:
         images = flip_horizontally(images)
     if settings["vertical_flip"]:
@@ -73,17 +73,37 @@ def changed(images, settings):
     return images
 
 
-def dcgan_step(generator, discriminator, generator_optimizer, discriminator_optimizer, real, noise, real_label, show, forward):
+def moving_average(generator, decay):
+    """A moving average of the generator's weights, whose faces change less from step to step (Yazıcı et al. 2019).
+
+    Returns the averaged model, and the function to call after each step; the first step's weights are where it begins.
+    """
+    average = get_ema_multi_avg_fn(decay)
+    averaged = AveragedModel(generator, multi_avg_fn=average, use_buffers=True)
+    kept, trained = ([value for value in network.state_dict().values() if value.is_floating_point()]
+                     for network in (averaged.module, generator))
+
+    def update(is_first):
+        if is_first:
+            averaged.update_parameters(generator)
+        else:       # which has a counter that would make the host wait for a GPU in each step
+            average(kept, trained, None)
+    return averaged, update
+
+
+def dcgan_step(generator, discriminator, generator_optimizer, discriminator_optimizer, real, noise, real_label,
+               diff_augment, precision):
     """Goodfellow et al. 2014, algorithm 1: a step of the discriminator, then one of the generator.
 
-    `real` faces [N, 3, 64, 64] in [-1, 1], `noise` [N, 64], `real_label` what the discriminator is to say of real faces, `show`
-    how it is shown any, `forward` the context of forward passes. Returns both losses and the mean score of either kind.
+    `real` faces [N, 3, 64, 64] in [-1, 1], `noise` [N, 64], `real_label` what the discriminator is to say of real faces,
+    `diff_augment` the change of every face, real or generated, before it sees them, `precision` the context of forward passes.
+    Returns both losses and the mean score of either kind.
     """
     # the discriminator ascends log D(x) + log(1 - D(G(z))); detach keeps this step's gradient out of the generator
-    with forward:
+    with precision:
         fake = generator(noise)
-        real_score = discriminator(show(real))
-        fake_score = discriminator(show(fake.detach()))
+        real_score = discriminator(diff_augment(real))
+        fake_score = discriminator(diff_augment(fake.detach()))
     discriminator_loss = (binary_cross_entropy(real_score, torch.full_like(real_score, real_label))
                           + binary_cross_entropy(fake_score, torch.zeros_like(fake_score)))
     discriminator_optimizer.zero_grad()
@@ -91,8 +111,8 @@ def dcgan_step(generator, discriminator, generator_optimizer, discriminator_opti
     discriminator_optimizer.step()
 
     # the generator ascends log D(G(z)), the non-saturating form of its loss
-    with forward:
-        score = discriminator(show(fake))
+    with precision:
+        score = discriminator(diff_augment(fake))
     generator_loss = binary_cross_entropy(score, torch.ones_like(score))
     generator_optimizer.zero_grad()
     generator_loss.backward(inputs=list(generator.parameters()))        # none for the discriminator's weights
@@ -109,11 +129,7 @@ def main():
 
     torch.manual_seed(settings["seed"])
     generator = Generator().apply(initialise).to(device, memory_format=torch.channels_last)
-    # its faces change less from step to step than those of the generator under training (Yazıcı et al. 2019)
-    move_average = get_ema_multi_avg_fn(settings["ema_decay"])
-    averaged = AveragedModel(generator, multi_avg_fn=move_average, use_buffers=True)
-    kept, trained = ([value for value in network.state_dict().values() if value.is_floating_point()]
-                     for network in (averaged.module, generator))
+    averaged, update_average = moving_average(generator, settings["ema_decay"])
     generator, discriminator = wrap(generator, device), wrap(Discriminator().apply(initialise), device)
     betas = (settings["beta1"], 0.999)
     optimizers = (torch.optim.Adam(generator.parameters(), settings["generator_lr"], betas, fused=True),
@@ -128,24 +144,21 @@ def main():
 
     fixed = torch.Generator().manual_seed(settings["seed"])
     fixed_noise = make_noise(max(32, len(test)), settings["noise"], fixed).to(device)
-    # the generator's faces are changed as the real ones are, so that it gains nothing by drawing a change itself
-    show = {"none": nn.Identity(), "translation": translate,
-            "colour": lambda images: translate(recolour(images))}[settings["diff_augment"]]
+    # real and generated faces get the same changes, so the generator gains nothing by drawing one itself
+    diff_augment = {"none": nn.Identity(), "translation": translate,
+                    "colour": lambda images: translate(recolour(images))}[settings["diff_augment"]]
     while run.epoch < run.epochs:
         generator.train()
         discriminator.train()
         losses = Averages()
         order = shuffled_batches(len(train), batch_size, len(train) // batch_size, device)
         for step, indices in enumerate(run.batches(order, losses)):
-            real = normalise(changed(to_float(train[indices]), settings))
+            real = normalise(augment(to_float(train[indices]), settings))
             noise = share(make_noise(batch_size, settings["noise"], device=device))
             discriminator_loss, generator_loss, real_score, fake_score = dcgan_step(
-                generator, discriminator, *optimizers, real, noise, settings["real_label"], show,
+                generator, discriminator, *optimizers, real, noise, settings["real_label"], diff_augment,
                 autocast(device, settings["precision"]))
-            if run.epoch or step:       # not by update_parameters, whose counter makes the host wait for a GPU in each step
-                move_average(kept, trained, None)
-            else:
-                averaged.update_parameters(generator)
+            update_average(is_first=run.epoch == step == 0)
             losses.add(discriminator_loss=discriminator_loss, generator_loss=generator_loss, real_score=real_score,
                        fake_score=fake_score)
         for schedule in schedules:

@@ -49,28 +49,28 @@ FLAGS = (
     Needed("target", DOMAINS, "domain to adapt to"),
     Needed("mode", MODES, "the lower bound, DANN or the upper bound"),
 )
-SETTINGS = (
+SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     #        name                kind   report   tuned  sample   meaning and unit
-    Setting("source_epochs",     int,        0,      8,      4, "first epochs of mode dann, of the source alone", bounds=(0,),
+    Setting("source_epochs",     int,        0,      8,      4, "mode dann: first epochs, on source labels alone", bounds=(0,),
             neutral=0, note="at most all but the last"),
-    Setting("epochs",            int,       50,     24,      7, "epochs in all"),
-    Setting("steps_per_epoch",   int,        0,    250,      0, "steps of an epoch", bounds=(0,), neutral=0,
-            note="0: one pass over the larger of the training sets that are used"),
+    Setting("epochs",            int,       50,     24,      7, "epochs in all, the source's included"),
+    Setting("steps_per_epoch",   int,        0,    250,      0, "steps in an epoch; 0: one pass over the data", bounds=(0,),
+            neutral=0, note="the larger of the training sets that are used"),
     Setting("batch_size",        int,       64,     16,     16, "images of each domain a step",
             note="not in the report; half of 128 as in Ganin et al. 2016"),
     Setting("lr",                float,   1e-3,   3e-3,   3e-3, "Adam's learning rate",
             note="at the start if it is annealed, at its height in one cycle"),
-    Setting("lr_schedule",       str, "constant", "one-cycle", "one-cycle", "constant, half a cosine, or one cycle",
-            choices=SCHEDULES, neutral="constant", note="the latter two fall to 0 over all steps, one cycle after a rise"),
-    Setting("classifier_gain",   float,    1.0,   10.0,   10.0, "factor of the classifier's first weights at the start",
+    Setting("lr_schedule",       str, "constant", "one-cycle", "one-cycle", "constant, cosine (half of one) or one-cycle",
+            choices=SCHEDULES, neutral="constant", note="the latter two fall to 0 over all steps, one-cycle after a rise"),
+    Setting("classifier_gain",   float,    1.0,   10.0,   10.0, "factor on the classifier's first-layer weights at the start",
             neutral=1.0, note="without it, features averaged over all places, which differ little, are learned slowly"),
-    Setting("image_size",        int,       28,     10,      8, "pixels a side to which digits are resized",
+    Setting("image_size",        int,       28,     10,      8, "digits are resized to this many pixels a side",
             note="at 10 the extractor's receptive field of 11 pixels covers the whole digit"),
     Setting("domain_weight",     float,    1.0,    0.1,    0.1, "largest weight of the reversed gradient",
             note="it grows from 0 as in Ganin et al. 2016; not in the report, 1 as there"),
-    Setting("pseudo_weight",     float,    0.0,    1.0,    1.0, "weight of the label loss on target images", neutral=0.0,
-            note="with labels that the network gives them"),
-    Setting("pseudo_confidence", float,    0.6,    0.6,    0.8, "probability from which a digit is such a label",
+    Setting("pseudo_weight",     float,    0.0,    1.0,    1.0, "weight of the loss on pseudo-labels", neutral=0.0,
+            note="which the network itself gives the target's images"),
+    Setting("pseudo_confidence", float,    0.6,    0.6,    0.8, "least probability at which a digit is a pseudo-label",
             bounds=(0, 1), neutral=0.6),
     *AUGMENTATION,
 )
@@ -100,58 +100,68 @@ class Networks(NamedTuple):
     discriminator: nn.Module
 
 
-def dann_step(networks, images, labels, domains, weight, forward):
-    """Ganin et al. 2016, algorithm 1: the losses of a step, whose sum is to fall.
+def dann_step(networks, images, labels, domains, weight, precision):
+    """Ganin et al. 2016, algorithm 1: the losses of a step; the caller descends their sum.
 
     `images` float [2 N, 3, S, S]: N of the source, which have the `labels` int64 [N], then N of the target; `domains` float
-    [2 N], 1 for source and 0 for target; `weight` of the reversed gradient; `forward` the context of forward passes. Returns
-    the label loss, of the source half, the domain loss, of both, and what they judge: logits of either half, domain scores.
+    [2 N], 1 for source and 0 for target; `weight` of the reversed gradient; `precision`, the context of forward passes. Returns
+    (label loss, domain loss, source logits [N, 10], target logits [N, 10], domain scores [2 N]).
     """
     extractor, classifier, discriminator = networks
-    with forward:
+    with precision:
         features = extractor(images)
         logits, target_logits = classifier(features).chunk(2)
         # reversed, the domain loss's gradient makes the features of both domains alike
         domain_scores = discriminator(ReverseGradient.apply(features, weight))
     label_loss = F.cross_entropy(logits, labels)
-    domain_loss = 2 * binary_cross_entropy(domain_scores, domains)      # the sum of both domains' means
+    domain_loss = 2 * binary_cross_entropy(domain_scores, domains)      # eq. 9 adds one mean for each domain
     return label_loss, domain_loss, logits, target_logits, domain_scores
 
 
-def supervised_step(extractor, classifier, images, labels, forward):
+def supervised_step(extractor, classifier, images, labels, precision):
     """A step of the bounds, and of our first epochs: the loss of the `labels` int64 [N] alone, and the logits [N, 10]."""
-    with forward:
+    with precision:
         logits = classifier(extractor(images))
     return F.cross_entropy(logits, labels), logits
 
 
-def learn_labels(run, until, extractor, classifier, learn, labelled, change, shuffled):
-    """Train the two on the `labelled` Digits up to the epoch `until`. `change`, ours, changes the images of each batch."""
-    forward = autocast(run.device, run.settings["precision"])
+def augment_labelled(images, settings, target_images):
+    """Ours, where labels alone are learned: the images changed, in mode target as a target's. Mode source sees no target."""
+    if settings["mode"] == "target":
+        return augment_target(images, settings)
+    if settings["mode"] == "source":
+        return augment(images, settings)
+    return augment(images, settings, to_float(target_images[random_batch(len(target_images), images)]))
+
+
+def train_on_labels(run, until, extractor, classifier, learn, labelled, target_images, shuffled):
+    """Train the two on the `labelled` Digits up to the epoch `until`: the bounds, and DANN's first epochs."""
+    precision = autocast(run.device, run.settings["precision"])
     while run.epoch < until:
         extractor.train()
         classifier.train()
         losses = Averages()
         for indices in run.batches(shuffled(len(labelled.images)), losses):
-            images, labels = change(to_float(labelled.images[indices])), labelled.labels[indices]
-            images = prepare(normalise(images), run.settings)
-            loss, logits = supervised_step(extractor, classifier, images, labels, forward)
+            images, labels = to_float(labelled.images[indices]), labelled.labels[indices]
+            images = prepare(normalise(augment_labelled(images, run.settings, target_images)), run.settings)
+            loss, logits = supervised_step(extractor, classifier, images, labels, precision)
             learn(loss)
             losses.add(label_loss=loss, train_accuracy=accuracy_of(logits, labels))
         run.end_epoch(**losses.means())
 
 
-def adapt(run, first, networks, learn, source, target_images, pseudo_labels, shuffled):
-    """DANN, from the epoch `first` to the last: learn the `source` Digits by features that are alike for `target_images`."""
-    settings, forward = run.settings, autocast(run.device, run.settings["precision"])
+def adapt(run, adapt_from, networks, learn, source, target_images, pseudo_labels, shuffled):
+    """DANN, from the epoch `adapt_from` to the last: learn the `source` Digits by features that both domains share."""
+    settings, precision = run.settings, autocast(run.device, run.settings["precision"])
     while run.epoch < run.epochs:
         networks.extractor.train()
         networks.classifier.train()
         losses = Averages()
-        pairs = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)
+        # [steps, 2, N]: the indices of each step's images, of the source and of the target
+        batches = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)
         # what the discriminator is to say: 1 for source, 0 for target, in the order in which a batch holds them
-        domains = torch.tensor([1.0, 0.0], device=run.device).repeat_interleave(pairs.shape[2])
-        for step, (source_indices, target_indices) in enumerate(run.batches(pairs, losses)):
+        domains = torch.tensor([1.0, 0.0], device=run.device).repeat_interleave(batches.shape[-1])
+        for step, (source_indices, target_indices) in enumerate(run.batches(batches, losses)):
             # ours: the images are changed, those of the source into what a target's may be
             target_batch = to_float(target_images[target_indices])
             source_batch = augment(to_float(source.images[source_indices]), settings, backgrounds=target_batch)
@@ -159,10 +169,10 @@ def adapt(run, first, networks, learn, source, target_images, pseudo_labels, shu
             images = prepare(normalise(torch.cat([source_batch, target_batch])), settings)
 
             labels = source.labels[source_indices]
-            progress = ((run.epoch - first) * len(pairs) + step) / ((run.epochs - first) * len(pairs))
+            progress = ((run.epoch - adapt_from) * len(batches) + step) / ((run.epochs - adapt_from) * len(batches))
             weight = settings["domain_weight"] * reversal_weight(progress)
             label_loss, domain_loss, logits, target_logits, domain_scores = dann_step(
-                networks, images, labels, domains, weight, forward)
+                networks, images, labels, domains, weight, precision)
             # ours: labels that the network gives the target itself
             pseudo_loss, pseudo_share = pseudo_labels.loss(target_logits, target_indices)
             learn(label_loss + domain_loss + settings["pseudo_weight"] * pseudo_loss)
@@ -174,7 +184,7 @@ def adapt(run, first, networks, learn, source, target_images, pseudo_labels, shu
 
 def main():
     settings = read_settings(
-        __package__, "Train DANN (problem 3) or a bound of it. Target labels neither train nor choose, except in mode target.",
+        __package__, "Train DANN (problem 3) or one of its bounds. Target labels are used in mode target alone.",
         SETTINGS, FLAGS)
     check_pair(settings)
     mode, epochs, device = settings["mode"], settings["epochs"], torch.device(settings["device"])
@@ -182,9 +192,9 @@ def main():
     labelled = target if mode == "target" else source       # the only use of target labels in training
     labelled = labelled._replace(images=on_device(labelled.images, device), labels=labelled.labels.to(device))
     target_images = on_device(target.images, device)
-    larger = max(len(labelled.images), len(target_images)) if mode == "dann" else len(labelled.images)
-    batch_size = min(settings["batch_size"], larger)
-    steps = settings["steps_per_epoch"] or larger // batch_size
+    pass_size = max(len(labelled.images), len(target_images)) if mode == "dann" else len(labelled.images)
+    batch_size = min(settings["batch_size"], pass_size)
+    steps = settings["steps_per_epoch"] or pass_size // batch_size
     shuffled = functools.partial(shuffled_batches, batch_size=batch_size, steps=steps, device=device)
 
     torch.manual_seed(settings["seed"])
@@ -201,22 +211,13 @@ def main():
         return
     learn = functools.partial(descend, optimizer, schedule)
 
-    def change(images):
-        """Ours, where labels alone are learned: the upper bound's are changed as a target's; the lower bound sees no target."""
-        if mode == "target":
-            return augment_target(images, settings)
-        if mode == "source":
-            return augment(images, settings)
-        backgrounds = target_images[random_batch(len(target_images), images)]
-        return augment(images, settings, to_float(backgrounds))
-
-    alone = min(settings["source_epochs"], epochs - 1) if mode == "dann" else epochs
-    learn_labels(run, alone, extractor, classifier, learn, labelled, change, shuffled)
+    adapt_from = min(settings["source_epochs"], epochs - 1) if mode == "dann" else epochs
+    train_on_labels(run, adapt_from, extractor, classifier, learn, labelled, target_images, shuffled)
     if mode == "dann":
-        if run.epoch == alone and settings["pseudo_weight"]:
+        if run.epoch == adapt_from and settings["pseudo_weight"]:       # later, the checkpoint has them
             network = make_network(extractor, classifier, prepare, settings, device)
             pseudo_labels.start(probabilities(network, target.images.split(256), device))
-        adapt(run, alone, networks, learn, labelled, target_images, pseudo_labels, shuffled)
+        adapt(run, adapt_from, networks, learn, labelled, target_images, pseudo_labels, shuffled)
 
     if run.writes:
         # the last epoch's weights: none is picked, so the target's test labels choose nothing

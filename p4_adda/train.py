@@ -46,19 +46,19 @@ FLAGS = (
     Needed("source", DOMAINS, "domain with labels"),
     Needed("target", DOMAINS, "domain to adapt to"),
 )
-SETTINGS = (
+SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     #        name                 kind   report   tuned  sample   meaning and unit
     Setting("source_epochs",      int,       20,     12,     12, "epochs that train the source encoder and the classifier"),
-    Setting("epochs",             int,       20,     40,     12, "epochs that adapt the target encoder"),
-    Setting("steps_per_epoch",    int,        0,    250,      0, "steps of an epoch", bounds=(0,), neutral=0,
-            note="0: one pass, over the source at first, over the larger of both sets when adapting"),
+    Setting("epochs",             int,       20,     40,     12, "further epochs, which adapt the target encoder"),
+    Setting("steps_per_epoch",    int,        0,    250,      0, "steps in an epoch; 0: one pass over the data", bounds=(0,),
+            neutral=0, note="over the source at first, over the larger of both sets when adapting"),
     Setting("batch_size",         int,       64,     64,     16, "images of each domain a step", note="not in the report"),
     Setting("lr",                 float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
     Setting("encoder_lr",         float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for the target encoder"),
     Setting("discriminator_lr",   float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
-    Setting("lr_schedule",        str, "constant", "cosine", "cosine", "constant, half a cosine, or one cycle",
+    Setting("lr_schedule",        str, "constant", "cosine", "cosine", "constant, cosine (half of one) or one-cycle",
             choices=SCHEDULES, neutral="constant",
-            note="the latter two fall to 0, each over its steps, one cycle after a rise"),
+            note="the latter two fall to 0, each over its steps, one-cycle after a rise"),
     Setting("beta1",              float,    0.9,    0.5,    0.5, "Adam's first momentum while adapting", bounds=(0, 0.999),
             note="not in the report"),
     Setting("target_dropout",     bool,    True,   True,   True, "dropout in the target encoder while it adapts"),
@@ -66,9 +66,9 @@ SETTINGS = (
             note="Long et al. 2018"),
     Setting("adversarial_weight", float,    1.0,    0.1,    0.1, "weight of the target encoder's loss with inverted labels",
             neutral=1.0),
-    Setting("pseudo_weight",      float,    0.0,    1.0,    1.0, "weight of the label loss on target images", neutral=0.0,
-            note="with labels that the network gives them"),
-    Setting("pseudo_confidence",  float,    0.6,    0.6,    0.4, "probability from which a digit is such a label",
+    Setting("pseudo_weight",      float,    0.0,    1.0,    1.0, "weight of the loss on pseudo-labels", neutral=0.0,
+            note="which the network itself gives the target's images"),
+    Setting("pseudo_confidence",  float,    0.6,    0.6,    0.4, "least probability at which a digit is a pseudo-label",
             bounds=(0, 1), neutral=0.6),
     *AUGMENTATION,
 )
@@ -83,9 +83,9 @@ class Networks(NamedTuple):
     together: nn.Module
 
 
-def learn_source(run, networks, learn, source, target_images, shuffled):
-    """First, source encoder and classifier learn the labelled `source` Digits (Tzeng et al. 2017, eq. 9, first line)."""
-    settings, forward = run.settings, autocast(run.device, run.settings["precision"])
+def train_source(run, networks, learn, source, target_images, shuffled):
+    """Phase 1: source encoder and classifier learn the labelled `source` Digits (Tzeng et al. 2017, eq. 9, first line)."""
+    settings, precision = run.settings, autocast(run.device, run.settings["precision"])
     encoder, classifier = networks.source_encoder, networks.classifier
     while run.epoch < settings["source_epochs"]:
         encoder.train()
@@ -95,7 +95,7 @@ def learn_source(run, networks, learn, source, target_images, shuffled):
             backgrounds = to_float(target_images[random_batch(len(target_images), indices)])
             images = normalise(augment(to_float(source.images[indices]), settings, backgrounds))
             labels = source.labels[indices]
-            with forward:
+            with precision:
                 logits = classifier(encoder(prepare(images, settings)))
             loss = F.cross_entropy(logits, labels)
             learn(loss)
@@ -103,21 +103,22 @@ def learn_source(run, networks, learn, source, target_images, shuffled):
         run.end_epoch(**losses.means())
 
 
-def adda_step(networks, learn_discriminator, source_images, target_images, conditional, forward):
+def adda_step(networks, learn_discriminator, source_images, target_images, conditional, precision):
     """A step of the adaptation (Tzeng et al. 2017, eq. 9, other lines): the discriminator's, and the target encoder's loss.
 
-    Images float [N, 3, 28, 28]; `forward` is the context of forward passes. Returns both losses, the discriminator's accuracy,
-    and the logits [N, 10] of the target's images.
+    Images float [N, 3, 28, 28]; `precision`, the context of forward passes. Returns both losses, the discriminator's
+    accuracy, and the logits [N, 10] of the target's images.
     """
     source_encoder, target_encoder, classifier, discriminator, together = networks
-    with forward:
+    with precision:
         source_features = source_encoder(source_images)     # which is frozen, as the classifier is
         target_features = target_encoder(target_images)
         logits = classifier(target_features)
+        source_seen, target_seen = source_features, target_features
         if conditional:     # ours: the discriminator sees predictions too
-            source_features = together(source_features, classifier(source_features))
-            target_features = together(target_features, logits)
-        guesses = discriminator(torch.cat([source_features, target_features.detach()]))
+            source_seen = together(source_features, classifier(source_features))
+            target_seen = together(target_features, logits)
+        guesses = discriminator(torch.cat([source_seen, target_seen.detach()]))
     # the discriminator learns to tell the domains apart; detach keeps its gradient out of the target encoder
     is_source = torch.full((len(source_features),), SOURCE, device=guesses.device)
     is_target = torch.full((len(target_features),), TARGET, device=guesses.device)
@@ -126,23 +127,24 @@ def adda_step(networks, learn_discriminator, source_images, target_images, condi
     learn_discriminator(discriminator_loss)
 
     # the target encoder learns with inverted labels: its features are to be taken for the source's
-    with forward:
-        guesses_for_target = discriminator(target_features)
+    with precision:
+        guesses_for_target = discriminator(target_seen)
     encoder_loss = F.nll_loss(guesses_for_target, is_source)
     return discriminator_loss, encoder_loss, accuracy_of(guesses, truth), logits
 
 
 def adapt(run, networks, learn_discriminator, learn_encoder, source, target_images, pseudo_labels, shuffled):
-    """Then, with those two frozen, the target encoder learns to give features that the discriminator takes for the source's,
-    while the discriminator learns to tell them apart."""
-    settings, forward = run.settings, autocast(run.device, run.settings["precision"])
+    """Phase 2: source encoder and classifier are frozen. The target encoder learns to give features that the discriminator
+    takes for the source's, while the discriminator learns to tell them apart."""
+    settings, precision = run.settings, autocast(run.device, run.settings["precision"])
     networks.source_encoder.eval().requires_grad_(False)
     networks.classifier.eval().requires_grad_(False)
     while run.epoch < run.epochs:
         networks.target_encoder.train(settings["target_dropout"])
         losses = Averages()
-        pairs = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)
-        for source_indices, target_indices in run.batches(pairs, losses):
+        # [steps, 2, N]: the indices of each step's images, of the source and of the target
+        batches = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)
+        for source_indices, target_indices in run.batches(batches, losses):
             # ours: the images are changed, those of the source into what a target's may be
             target_batch = to_float(target_images[target_indices])
             source_batch = augment(to_float(source.images[source_indices]), settings, backgrounds=target_batch)
@@ -150,7 +152,7 @@ def adapt(run, networks, learn_discriminator, learn_encoder, source, target_imag
 
             discriminator_loss, encoder_loss, domain_accuracy, logits = adda_step(
                 networks, learn_discriminator, prepare(normalise(source_batch), settings),
-                prepare(normalise(target_batch), settings), settings["conditional"], forward)
+                prepare(normalise(target_batch), settings), settings["conditional"], precision)
             # ours: labels that the network gives the target itself
             pseudo_loss, pseudo_share = pseudo_labels.loss(logits, target_indices)
             learn_encoder(settings["adversarial_weight"] * encoder_loss + settings["pseudo_weight"] * pseudo_loss)
@@ -159,8 +161,8 @@ def adapt(run, networks, learn_discriminator, learn_encoder, source, target_imag
         run.end_epoch(**losses.means())
 
 
-def test(run, networks, source, target):
-    """At last, both encoders are tested, and their weights kept. `source` and `target` are the training Digits."""
+def finish(run, networks, source, target):
+    """After the last epoch: keep the weights, and test both encoders. `source` and `target` are the training Digits."""
     settings, device = run.settings, run.device
     before, adapted = (make_network(encoder, networks.classifier, prepare, settings, device)
                        for encoder in (networks.source_encoder, networks.target_encoder))
@@ -178,7 +180,7 @@ def test(run, networks, source, target):
 
 def main():
     settings = read_settings(
-        __package__, "Train ADDA (problem 4) on one pair of domains. Target labels neither train it nor choose settings.",
+        __package__, "Train ADDA (problem 4) on one pair of domains. Target labels are not used.",
         SETTINGS, FLAGS)
     check_pair(settings)
     device = torch.device(settings["device"])
@@ -212,9 +214,9 @@ def main():
     if run.finished:
         return
 
-    learn_source(run, networks, functools.partial(descend, source_optimizer, source_schedule), source, target_images,
+    train_source(run, networks, functools.partial(descend, source_optimizer, source_schedule), source, target_images,
                  functools.partial(shuffled, steps=source_steps))
-    if run.epoch == settings["source_epochs"]:
+    if run.epoch == settings["source_epochs"]:       # later, the checkpoint has what is set here
         target_encoder.load_state_dict(source_encoder.state_dict())
         if settings["pseudo_weight"]:       # ours: the first labels that the target gets are those of the source's network
             network = make_network(source_encoder, classifier, prepare, settings, device)
@@ -223,7 +225,7 @@ def main():
           functools.partial(descend, target_optimizer, target_schedule), source, target_images, pseudo_labels,
           functools.partial(shuffled, steps=steps))
     if run.writes:
-        test(run, networks, source, target)
+        finish(run, networks, source, target)
 
 
 if __name__ == "__main__":

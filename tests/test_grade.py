@@ -3,6 +3,7 @@ import csv
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from PIL import Image
 from torchvision.utils import make_grid, save_image
 
 import hw_grade
-from common import cli
+from common import adaptation, cli
 from common.cli import UserError
 from common.data.grid import read_grid
 from common.data.layout import ATTRIBUTES, load_faces
@@ -223,6 +224,12 @@ def test_each_submission_gets_what_it_earns(graded, name):
     assert sum(line.startswith(name + "  ") for line in said) == 1, "one row each"
     for line in faults:
         assert f"    {name}: {line}" in said, "and a line for each fault"
+
+
+def test_two_pairs_with_one_target_are_one_task(monkeypatch):
+    monkeypatch.setattr(adaptation, "PAIRS", (*adaptation.PAIRS, ("usps", "svhn")))
+    tasks = runpy.run_path(exam.__file__)["TASKS"]
+    assert tasks == ("p1", "p2", "p3_mnistm", "p3_svhn", "p3_usps", "p4_mnistm", "p4_svhn", "p4_usps")
 
 
 def test_nothing_that_they_started_lives_on(graded):

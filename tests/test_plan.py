@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import common.sample_data
 import hw_report
 import p4_adda.train
 from common.cli import UserError, lock
@@ -86,6 +87,14 @@ def test_flags_with_space_or_equals_mean_the_same(form, sample_data, tmp_path, m
                  *form("seeds", "2"), "--dry-run")
     assert lines == [f"runs/tuned/p2_dcgan_{noise}{seed}: to be trained" for noise in ("uniform", "gaussian")
                      for seed in ("", "_seed1")]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_where_no_data_is_yet_says_what_the_first_call_would_train(sample_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(common.sample_data, "make_sample_data", lambda root: root.symlink_to(sample_data) is None)
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, capsys, "--dry-run", "--only", "p2") == [
+        "sample_data: to be made", *(f"runs/sample/p2_dcgan_{noise}: to be trained" for noise in ("uniform", "gaussian"))]
     assert not list(tmp_path.iterdir())
 
 

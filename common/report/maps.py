@@ -1,20 +1,15 @@
-"""Maps of features by t-SNE: how many points, which colours; the two of an adapted pair, for DANN and ADDA alike."""
+"""Maps of features by t-SNE: how many points; the two of an adapted pair, for DANN and ADDA alike."""
 import numpy as np
 import torch
 
 from common.adaptation import NAMES
 from common.data.layout import load_digits
 from common.report.numbers import kept_numbers
-from common.report.plots import draw_scatter
+from common.report.plots import DIGIT_COLOURS, DIGIT_MARKERS, DOMAIN_COLOURS, draw_scatter
 from common.report.words import shared
 from common.training.augment import normalise, to_float
 
 POINTS = 1000       # of a map, at most; digits are half of one domain, half of the other
-DOMAIN_COLOURS = ("#0072B2", "#D55E00")      # of source and target: Okabe & Ito's blue and vermilion
-# Found by search for the largest smallest distance (in OKLab) between any two, as seen with normal and with each kind of
-# colour-blind sight (Machado et al. 2009), of colours that stand out from white. Each point is its digit besides
-DIGIT_COLOURS = ("#82BAFF", "#FE83AA", "#A61E66", "#C6B800", "#F20010", "#3F00A3", "#D73FB0", "#791100", "#2600FF", "#188AF4")
-DIGIT_MARKERS = tuple(f"${digit}$" for digit in range(10))
 
 
 def embed(features, seed=0):

@@ -13,6 +13,11 @@ from common.plain_matplotlib import matplotlib
 CURVES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", ":"))        # of one panel: colours of Okabe & Ito, styles
 TRADE_OFF, CHOSEN = "#0072B2", "#D55E00"        # the line of rate against distortion, the ring of the chosen run
 MARKERS = ("o", "^", "s", "D")          # of the classes of a map
+DOMAIN_COLOURS = ("#0072B2", "#D55E00")      # of source and target on a map: Okabe & Ito's blue and vermilion
+# Found by search for the largest smallest distance (in OKLab) between any two, as seen with normal and with each kind of
+# colour-blind sight (Machado et al. 2009), of colours that stand out from white. Each point is its digit besides
+DIGIT_COLOURS = ("#82BAFF", "#FE83AA", "#A61E66", "#C6B800", "#F20010", "#3F00A3", "#D73FB0", "#791100", "#2600FF", "#188AF4")
+DIGIT_MARKERS = tuple(f"${digit}$" for digit in range(10))
 WIDTH = 6.5         # inches: the text width of a LaTeX article, so that font sizes are those of the print
 HALF = 3.2          # for two figures side by side
 STYLE = {

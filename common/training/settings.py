@@ -109,7 +109,7 @@ def with_neutral(settings, neutral, known):
 
 def _parser(problem, description, table, flags):
     needed = "".join(f" --{flag.name} NAME" for flag in flags)
-    several = f"On N GPUs: torchrun --standalone --nproc_per_node=N -m -- {problem}.train [flags]; all share a batch."
+    several = f"On N GPUs, which share each batch: torchrun --standalone --nproc_per_node=N -m -- {problem}.train [flags]."
     parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", first_group="the run",
                            description=f"{description} {several}")
     group = parser.first_group
@@ -118,7 +118,7 @@ def _parser(problem, description, table, flags):
     group.add_argument("--tensorboard", action="store_true", help="write event files to DIR/tensorboard too")
     group.add_argument("--preset", choices=PRESETS, metavar="NAME",
                        help=f"the hyper-parameters: {', '.join(PRESETS)} (default: report)")
-    group.add_argument("--seed", type=number(int, 0), metavar="N", help="of all random numbers (default: 0)")
+    group.add_argument("--seed", type=number(int, 0), metavar="N", help="seed of all random numbers (default: 0)")
     group.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     group.add_argument("--precision", choices=("float32", "bfloat16"), metavar="TYPE",
                        help="float32 or bfloat16 (default: bfloat16 where the device is fast at it)")
