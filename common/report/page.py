@@ -167,8 +167,8 @@ def _chart(title, here, bars):
     place = lambda accuracy: left + (right - left) * accuracy
     show = lambda accuracy: "–" if accuracy is None else f"{100 * accuracy:.1f}"
     bottom = top + line * len(bars)
-    shapes = [f'<text x=0 y=14 class=title>{escape(title)}</text><text x=287 y=32 text-anchor=end class=soft-text>{here}</text>'
-              f'<text x=332 y=32 text-anchor=end class=soft-text>report</text>']
+    shapes = [f'<text x=0 y=14 class=title>{escape(title)}</text><text x=295 y=32 text-anchor=end class=soft-text>{here}</text>'
+              f'<text x=340 y=32 text-anchor=end class=soft-text>report</text>']
     spoken = []
     for row, (name, kind, accuracy, reference) in enumerate(bars):
         y = top + line * row
@@ -178,15 +178,15 @@ def _chart(title, here, bars):
             shapes.append(bar(kind, place(accuracy)))
         if reference is not None:
             shapes.append(f'<rect class=tick x={place(reference) - 1:.1f} y={y} width=2 height=20 />')
-        shapes.append(f'<text x=287 y={y + 14} text-anchor=end>{show(accuracy)}</text>'
-                      f'<text x=332 y={y + 14} text-anchor=end class=soft-text>{show(reference)}</text>')
+        shapes.append(f'<text x=295 y={y + 14} text-anchor=end>{show(accuracy)}</text>'
+                      f'<text x=340 y={y + 14} text-anchor=end class=soft-text>{show(reference)}</text>')
         spoken.append(f"{name} {show(accuracy)}, report {show(reference)}")
     for percent in (0, 50, 100):
         x = place(percent / 100)
         shapes.append(f'<line class=grid x1={x} x2={x} y1={bottom} y2={bottom + 4} />'
                       f'<text x={x} y={bottom + 15} text-anchor=middle class=soft-text>{percent}</text>')
     text = escape(f"{title}: {'; '.join(spoken)}")
-    return f'<svg viewBox="0 0 332 {bottom + 20}" role=img aria-label="{text}">{"".join(shapes)}</svg>'
+    return f'<svg viewBox="0 0 340 {bottom + 20}" role=img aria-label="{text}">{"".join(shapes)}</svg>'
 
 
 def _gather(sections, key):
