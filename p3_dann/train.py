@@ -56,7 +56,7 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     Setting("epochs",            int,       50,     24,      7, "epochs in all, the source's included"),
     Setting("steps_per_epoch",   int,        0,    250,      0, "steps in an epoch; 0: one pass over the data", bounds=(0,),
             neutral=0, note="the larger of the training sets that are used"),
-    Setting("batch_size",        int,       64,     16,     16, "images of each domain a step",
+    Setting("batch_size",        int,       64,     16,      8, "images of each domain a step",
             note="not in the report; half of 128 as in Ganin et al. 2016"),
     Setting("lr",                float,   1e-3,   3e-3,   3e-3, "Adam's learning rate",
             note="at the start if it is annealed, at its height in one cycle"),
