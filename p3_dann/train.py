@@ -182,6 +182,20 @@ def adapt(run, adapt_from, networks, learn, source, target_images, pseudo_labels
         run.end_epoch(**losses.means())
 
 
+def finish(run, extractor, classifier, train_images, target):
+    """After the last epoch: keep the weights, and test them. `target`: the training Digits."""
+    settings, device = run.settings, run.device
+    network = make_network(extractor, classifier, prepare, settings, device)
+    source_test, target_test = load_pair(settings, "test")
+    # the last epoch's weights: none is picked, so the target's test labels choose nothing
+    save_weights(run.folder / "weights.pt", run.meta(), extractor=extractor, classifier=classifier)
+    run.finish(target_accuracy=accuracy(network, target_test, device),
+               source_accuracy=accuracy(network, source_test, device),
+               target_entropy=label_target_train(network, target, device, run.folder),
+               target_test_images=len(target_test.labels), train_images=train_images,
+               target_absent_digits=absent_digits(target_test.labels))
+
+
 def main():
     settings = read_settings(
         __package__, "Train DANN (problem 3) or one of its bounds. Target labels are used in mode target alone.",
@@ -220,15 +234,7 @@ def main():
         adapt(run, adapt_from, networks, learn, labelled, target_images, pseudo_labels, shuffled)
 
     if run.writes:
-        # the last epoch's weights: none is picked, so the target's test labels choose nothing
-        network = make_network(extractor, classifier, prepare, settings, device)
-        source_test, target_test = load_pair(settings, "test")
-        save_weights(run.folder / "weights.pt", run.meta(), extractor=extractor, classifier=classifier)
-        run.finish(target_accuracy=accuracy(network, target_test, device),
-                   source_accuracy=accuracy(network, source_test, device),
-                   target_entropy=label_target_train(network, target, device, run.folder),
-                   target_test_images=len(target_test.labels), train_images=len(labelled.images),
-                   target_absent_digits=absent_digits(target_test.labels))
+        finish(run, extractor, classifier, len(labelled.images), target)
 
 
 if __name__ == "__main__":

@@ -258,7 +258,8 @@ FAULTS = {
         ("if run.epoch == adapt_from and settings", "if run.epoch == 0 and settings", DANN_ALONE),
         ("logits, target_logits = classifier(features).chunk(2)", "target_logits, logits = classifier(features).chunk(2)",
          DANN),
-        ("train_images=len(labelled.images)", "train_images=len(target_images)", OF_DANN),
+        ("finish(run, extractor, classifier, len(labelled.images), target)",
+         "finish(run, extractor, classifier, len(target_images), target)", OF_DANN),
     ],
     "p3_dann/model.py": [
         ('return standardise(images) if settings["standardise"] else images', "return images", OWN_LABEL, DANN_ALONE),
