@@ -102,11 +102,14 @@ def run(tasks, jobs):
         workers = [fork.Process(target=work, args=(number, Path(root), waiting, results)) for number in range(jobs)]
         for worker in workers:
             worker.start()
+        todo = iter([*tasks, *[None] * jobs])
         try:
-            for task in [*tasks, *[None] * jobs]:
-                waiting.put(task)
+            for _ in workers:
+                waiting.put(next(todo))
             for _ in tasks:
-                yield results.get()
+                result = results.get()
+                waiting.put(next(todo))     # no earlier: a pipe full of tasks would wait for a worker that waits for its result
+                yield result
         finally:
             for worker in workers:
                 worker.terminate()
