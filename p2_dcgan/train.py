@@ -79,7 +79,7 @@ def moving_average(generator, decay):
     Returns the averaged model, and the function to call after each step; the first step's weights are where it begins.
     """
     average = get_ema_multi_avg_fn(decay)
-    averaged = AveragedModel(generator, multi_avg_fn=average, use_buffers=True)
+    averaged = AveragedModel(generator, multi_avg_fn=average)
     kept, trained = ([value for value in network.state_dict().values() if value.is_floating_point()]
                      for network in (averaged.module, generator))
 

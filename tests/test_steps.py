@@ -124,7 +124,8 @@ def test_dcgan(recorded, tiny_data, kind):
     tape = recorded("p2_dcgan", *DCGAN[kind], "--epochs", 2, "--generator-lr", 0.0002, "--discriminator-lr", 0.0001,
                     "--lr-step", 1, "--lr-decay", 0.5, "--limit", 6, "--batch-size", 3)
     by_discriminator, by_generator = tape.steps[::2], tape.steps[1::2]
-    losses = []
+    faces = 2 * tiny.read(tiny_data, "face", "train")[0][:6] - 1
+    losses, faces = [], torch.cat([faces, faces.flip(3)])
     for step, next_step in zip(by_discriminator, by_generator, strict=True):
         (noise,), (real, fake) = step.of("Generator"), step.of("Discriminator")
         generator, discriminator = step.load("Generator", Generator()), step.load("Discriminator", Discriminator())
@@ -134,7 +135,9 @@ def test_dcgan(recorded, tiny_data, kind):
         def changed(images, random, change=SHOWN[kind]):
             torch.set_rng_state(random)
             return change(images)
-        # real faces were changed before the discriminator saw them; generated ones are so in both steps, the second time anew
+        # each real face was changed before the discriminator saw it; generated ones are so in both steps, the second time anew
+        shown = torch.stack([changed(face.expand(3, -1, -1, -1), noise.random) for face in faces])
+        assert (shown - real.inputs).abs().amax(dim=(2, 3, 4)).amin(dim=0).max() < 1e-5
         changes = iter([lambda images: images, lambda images, random=real.random: changed(images, random),
                         lambda images, random=fake.random: changed(images, random)])
         values = dcgan_step(generator, lambda images, judge=discriminator, changes=changes: judge(next(changes)(images)),
@@ -166,7 +169,6 @@ def test_dcgan(recorded, tiny_data, kind):
                 expected = average(expected, state[name], None)
             assert torch.allclose(found, expected, rtol=1e-4, atol=1e-7), name
 
-
     # fresh noise of the kind that was asked for, when it is trained and when it is tested
     for numbers in ([call.inputs for call in tape.calls if call.name == "Generator" and call.training],
                     [call.inputs for call in tape.calls if call.name != "Discriminator" and not call.training]):
@@ -175,9 +177,8 @@ def test_dcgan(recorded, tiny_data, kind):
         assert 2 < numbers.abs().max() < 6 if kind == "colour" else 0.97 < numbers.abs().max() <= 1
         assert abs(numbers.mean()) < 0.1
     if kind == "report":
-        faces = tiny.read(tiny_data, "face", "train")[0][:6]
         real = torch.cat([step.of("Discriminator")[0].inputs for step in by_discriminator])
-        assert_shuffled(epochs_of(which_face(real, 2 * faces - 1, True, False), 2), len(faces))
+        assert_shuffled(epochs_of(which_face(real, faces[:6], True, False), 2), 6)
 
 
 def test_brightness_and_contrast_are_those_of_real_faces(recorded, tiny_data):
