@@ -371,11 +371,11 @@ FAULTS = {
          f"{SETTINGS}test_what_an_older_run_did_not_know_is_neutral_when_it_goes_on"),
         ("if settings.keys() - set(known):", "if False:",
          f"{SETTINGS}test_an_older_run_is_refused_where_nobody_knows_what_it_would_have_had"),
-        ('PRESETS = ("report", "tuned", "sample")', 'PRESETS = ("tuned", "report", "sample")', VAE_TUNED),
+        ("getattr(self, preset)", "getattr(self, 'report')", VAE_TUNED),
     ],
     "common/training/run.py": [
         ('number % check_every == 0 or',
-         "number == 1 or", "tests/test_faults.py::test_losses_that_are_not_finite_stop_the_run"),
+         "number == 1 or", "tests/test_faults.py::test_the_step_is_named_however_rarely_one_looks"),
         ("self.seconds += time", "self.seconds = time",
          "tests/test_faults.py::test_the_time_of_a_run_is_that_of_all_its_epochs"),
     ],

@@ -110,17 +110,18 @@ def test_losses_that_are_not_finite_stop_the_run(train, tmp_path, problem):
     assert not list(tmp_path.glob("*.pt"))
 
 
-def test_the_step_is_named_however_rarely_one_looks(settings, monkeypatch):
-    """As on a GPU, where the losses of many steps are read at once."""
+@pytest.mark.parametrize("device, last", [("cpu", 6), ("cuda", 8)])
+def test_the_step_is_named_however_rarely_one_looks(settings, monkeypatch, device, last):
+    """On a CPU at once; on a GPU, where the losses of many steps are read at once, soon."""
     monkeypatch.setattr(run_folder, "CHECK_EVERY", 4)
     run = Run(settings, 1, {})
-    run.device = torch.device("cuda")
+    run.device = torch.device(device)
     losses, steps = Averages(), 0
     with pytest.raises(UserError, match="step 6 of epoch 1: loss nan, other 6;"):
         for number in run.batches(range(1, 100), losses):
             losses.add(loss=torch.tensor(float("nan") if number >= 6 else 1.0), other=torch.tensor(float(number)))
             steps = number
-    assert steps == 8
+    assert steps == last
 
 
 def test_averages():
