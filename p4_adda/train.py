@@ -52,7 +52,7 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     Setting("epochs",             int,       20,     40,     12, "further epochs, which adapt the target encoder"),
     Setting("steps_per_epoch",    int,        0,    250,      0, "steps in an epoch; 0: one pass over the data", bounds=(0,),
             neutral=0, note="over the source at first, over the larger of both sets when adapting"),
-    Setting("batch_size",         int,       64,     64,     16, "images of each domain a step", note="not in the report"),
+    Setting("batch_size",         int,       64,     64,      8, "images of each domain a step", note="not in the report"),
     Setting("lr",                 float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for source encoder and classifier"),
     Setting("encoder_lr",         float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for the target encoder"),
     Setting("discriminator_lr",   float,   5e-3,   1e-3,   1e-3, "Adam's learning rate for the discriminator"),
