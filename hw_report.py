@@ -140,7 +140,7 @@ def plan(args, given):
         weight = run.defining.get("kl_weight")
         if weight is not None and run.selector not in (args.only or ()) and (
                 weight == of_preset["kl_weight"] or args.preset == "sample" and weight != 1):
-            continue        # the run p1 has that weight already, or the preset is for seconds
+            continue        # the run p1 has that weight already, or the preset is for minutes
         if run is COLLAPSE and args.preset != "sample" and run.selector not in (args.only or ()):
             continue
         if missing := [name for name in datasets_of(settings) if not has_dataset(args.data, name)]:
