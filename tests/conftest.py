@@ -71,13 +71,15 @@ def add_rivals(folder):
         path.write_text("raise SystemExit(f'imported {__file__}')\n")
 
 
+SMALLEST = ("--preset", "sample", "--epochs", "1", "--source-epochs", "1", "--limit", "30", "--batch-size", "8")
+
+
 @pytest.fixture(scope="session")
 def small_report(sample_data, tmp_path_factory):
     """The whole report at its smallest, made in a folder with rivals: (that folder, what the command left)."""
     def make(folder):
         add_rivals(folder)
-        return report(folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30",
-                      "--batch-size", "8", "--tex")
+        return report(folder, "--data", sample_data, *SMALLEST, "--tex")
     folder, result = once(tmp_path_factory, "report run", make)
     assert result.returncode == 0, result.stderr
     return folder, result

@@ -136,7 +136,7 @@ def done(sample_data, tmp_path_factory):
     """A folder with the run p4:usps-mnistm, trained by hw_report.py and not drawn yet, and its words."""
     folder = tmp_path_factory.mktemp("done")
     shutil.copytree(sample_data, folder / "data")
-    words = ("--data", "data", *SMALL, "--only", "p4:usps-mnistm")
+    words = ("--data", "data", *SMALL, "--source-epochs", "1", "--only", "p4:usps-mnistm")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(hw_report, "drawing_jobs", lambda *_: ())

@@ -19,7 +19,7 @@ from common.report.plots import draw_scatter
 from common.report.section import Section, about_seeds
 from common.runs.read import find_runs
 from p2_dcgan.figures import compare_noises
-from tests.conftest import report
+from tests.conftest import SMALLEST, report
 
 
 def test_every_part_of_the_report_is_there(small_report):
@@ -87,8 +87,7 @@ def test_a_second_call_trains_nothing(small_report, sample_data):
     files = lambda: {path: path.read_bytes() for path in (folder / "report").rglob("*") if path.is_file()}
     before = files()
     (folder / "matplotlibrc").write_text("axes.facecolor: red\n")      # read by matplotlib, followed by none of ours
-    result = report(folder, "--data", sample_data, "--preset", "sample", "--epochs", "1", "--limit", "30", "--batch-size", "8",
-                    "--only", "p4")
+    result = report(folder, "--data", sample_data, *SMALLEST, "--only", "p4")
     assert result.returncode == 0, result.stderr
     assert "epoch" not in result.stdout
     assert stamps == {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("weights.pt")}
