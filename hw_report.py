@@ -246,10 +246,10 @@ def main():
     args, given = read_arguments()
     check_out(args.out)
     with tempfile.TemporaryDirectory() as scratch:
-        report(args, given, Path(scratch))
+        make_report(args, given, Path(scratch))
 
 
-def report(args, given, scratch):
+def make_report(args, given, scratch):
     """Train and draw, or say what would be done. `scratch` is a folder for files that nobody needs afterwards."""
     if args.data is None and not Path("hw3_data").is_dir():
         from common.sample_data import make_sample_data  # slow to import, and only the first call needs it

@@ -319,8 +319,7 @@ def real_data(place):
         return
     # alone at first, for the time that one run takes
     yield "p4 alone", partial(train_real, place, [real_job(place, "p4:usps-mnistm", 0)])
-    adapting = [run.selector for run in RUNS
-                if run.problem == "p4" or run.selector.endswith(":dann")]
+    adapting = [run.selector for run in RUNS if run.problem == "p4" or run.selector.endswith(":dann")]
     for seed in range(20 if place.gpu else 1):
         jobs = [real_job(place, selector, seed) for selector in (adapting if place.gpu else adapting[-1:])]
         if seed == 0 and place.gpu:

@@ -86,7 +86,7 @@ def moving_average(generator, decay):
     def update(is_first):
         if is_first:
             averaged.update_parameters(generator)
-        else:       # which has a counter that would make the host wait for a GPU in each step
+        else:       # the other has a counter that would make the host wait for a GPU in each step
             average(kept, trained, None)
     return averaged, update
 

@@ -17,7 +17,7 @@ from common.cli import UserError, lock
 from common.report.section import check_out
 from common.runs.plan import DEFINING, KNOWN, select
 from common.training.settings import read_settings
-from tests.conftest import REPOSITORY, assert_same_weights
+from tests.conftest import REPOSITORY, SMALLEST, assert_same_weights
 
 SMALL = ("--preset", "sample", "--limit", "30", "--epochs", "1", "--batch-size", "8")
 
@@ -136,7 +136,7 @@ def done(sample_data, tmp_path_factory):
     """A folder with the run p4:usps-mnistm, trained by hw_report.py and not drawn yet, and its words."""
     folder = tmp_path_factory.mktemp("done")
     shutil.copytree(sample_data, folder / "data")
-    words = ("--data", "data", *SMALL, "--source-epochs", "1", "--only", "p4:usps-mnistm")
+    words = ("--data", "data", *SMALLEST, "--only", "p4:usps-mnistm")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(hw_report, "drawing_jobs", lambda *_: ())
