@@ -4,6 +4,7 @@ import functools
 import importlib
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import hw_report
+from common.adaptation import PAIRS
 from common.sample_data import make_sample_data
 from common.training.run import Run
 from common.training.weights import save_weights
@@ -71,15 +74,43 @@ def add_rivals(folder):
         path.write_text("raise SystemExit(f'imported {__file__}')\n")
 
 
+def run_here(jobs, at_once):
+    """Does what common.runs.jobs.run_jobs does in this process, as another takes seconds to import torch."""
+    for job in sorted(jobs, key=lambda job: bool(job.after)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", job.command[2:])
+            importlib.import_module(job.command[2]).main()
+    return []
+
+
+def train_here(folder, *words):
+    """Train what hw_report.sh with these words would train in that folder, in this process, and draw nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, instead in (("run_jobs", run_here), ("drawing_jobs", lambda *_: ()), ("draw_shipped", lambda *_: None)):
+            patch.setattr(hw_report, name, instead)
+        patch.setattr(sys, "argv", ["hw_report.py", *map(str, words)])
+        hw_report.main()
+
+
 SMALLEST = ("--preset", "sample", "--epochs", "1", "--source-epochs", "1", "--limit", "30", "--batch-size", "8")
 
 
 @pytest.fixture(scope="session")
 def small_report(sample_data, tmp_path_factory):
-    """The whole report at its smallest, made in a folder with rivals: (that folder, what the command left)."""
+    """The whole report at its smallest, made in a folder with rivals: (that folder, what the command left).
+
+    The command itself trains one run of each problem; the others are there.
+    """
+    others = ("p1:kl1", "p2:gaussian", "p3:usps-mnistm", "p3:mnistm-svhn", "p3:svhn-usps:source", "p3:svhn-usps:target",
+              *(f"p4:{source}-{target}" for source, target in PAIRS))
+
     def make(folder):
+        words = ("--data", sample_data, *SMALLEST)
+        train_here(folder, *words, "--only", *others)
+        shutil.rmtree(folder / "report")
         add_rivals(folder)
-        return report(folder, "--data", sample_data, *SMALLEST, "--tex")
+        return report(folder, *words, "--tex")
     folder, result = once(tmp_path_factory, "report run", make)
     assert result.returncode == 0, result.stderr
     return folder, result

@@ -26,7 +26,7 @@ def rows(folder):
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_run_folder_determinism_and_exact_resume(problem, train, interrupted, tmp_path):
-    few = ("--limit", 24)       # three steps an epoch, of which a run is stopped in the last
+    few = ("--limit", 12, "--batch-size", 4)        # three steps an epoch, of which a run is stopped in the last
     whole = train(problem, tmp_path / "whole", *SMALL[problem], *few)
 
     config, summary = (json.loads((whole / name).read_text()) for name in ("config.json", "summary.json"))

@@ -12,6 +12,7 @@ LIPSTICKS = ((196, 30, 58), (170, 34, 92), (222, 62, 92))
 EYE_SHADOWS = ((130, 84, 168), (70, 110, 180), (150, 80, 110))
 CLOTHES = ((178, 62, 62), (58, 84, 132), (62, 118, 104), (226, 222, 214), (70, 66, 76), (204, 160, 72), (128, 92, 140))
 DARK = (40, 30, 32)
+CIRCLE = np.cos(angles := np.linspace(0, 2 * np.pi, 40)), np.sin(angles)
 
 
 def draw_attributes(rng):
@@ -48,19 +49,21 @@ class _Pen:
         self.unit = unit
 
     def fill(self, points, colour):
-        self.draw.polygon([tuple(point) for point in points @ self.matrix + self.centre], fill=tuple(colour))
+        self.draw.polygon(self.place(points), fill=tuple(colour))
+
+    def place(self, points):
+        """The points [N, 2] in pixels, as a list x, y, x, y …, which is what drawing takes fastest."""
+        return (points @ self.matrix + self.centre).ravel().tolist()
 
     def ellipse(self, x, y, width, height, colour, turn=0.0):
         """`width` and `height` are half axes; `turn` lowers the right end."""
-        angles = np.linspace(0, 2 * np.pi, 40)
-        across, down = width * np.cos(angles), height * np.sin(angles)
+        across, down = width * CIRCLE[0], height * CIRCLE[1]
         points = np.stack((x + across * np.cos(turn) - down * np.sin(turn),
                            y + across * np.sin(turn) + down * np.cos(turn)), 1)
         self.fill(points, colour)
 
     def line(self, points, width, colour):
-        points = [tuple(point) for point in points @ self.matrix + self.centre]
-        self.draw.line(points, fill=tuple(colour), width=max(1, round(width * self.unit)), joint="curve")
+        self.draw.line(self.place(points), fill=tuple(colour), width=max(1, round(width * self.unit)), joint="curve")
 
 
 def portrait(rng, traits):
