@@ -64,7 +64,7 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
             choices=SCHEDULES, neutral="constant", note="the latter two fall to 0 over all steps, one-cycle after a rise"),
     Setting("classifier_gain",   float,    1.0,   10.0,   10.0, "factor on the classifier's first-layer weights at the start",
             neutral=1.0, note="without it, features averaged over all places, which differ little, are learned slowly"),
-    Setting("image_size",        int,       28,     10,      8, "digits are resized to this many pixels a side",
+    Setting("image_size",        int,       28,     10,      6, "digits are resized to this many pixels a side",
             note="at 10 the extractor's receptive field of 11 pixels covers the whole digit"),
     Setting("domain_weight",     float,    1.0,    0.1,    0.1, "largest weight of the reversed gradient",
             note="it grows from 0 as in Ganin et al. 2016; not in the report, 1 as there"),

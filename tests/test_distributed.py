@@ -24,10 +24,10 @@ TORCHRUN = (sys.executable, "-c", "import sys; sys.path[:] = filter(None, sys.pa
             "from torch.distributed.run import main; main()", "--standalone", "--nproc_per_node=2")
 # all that draws random numbers; and small steps, because Adam divides gradients that are 0 up to rounding by themselves
 FLAGS = {
-    "p1_vae": ("--epochs", "1", "--lr", "1e-5"),
+    "p1_vae": ("--epochs", "1", "--lr", "1e-5", "--limit", "24"),
     "p2_dcgan": ("--epochs", "1", "--diff-augment", "colour", "--brightness-contrast", "0.2", "--generator-lr", "1e-5",
-                 "--discriminator-lr", "1e-5"),
-    "p3_dann": ("--epochs", "2", "--mode", "dann", "--preset", "tuned", "--image-size", "8", "--pseudo-confidence", "0.1",
+                 "--discriminator-lr", "1e-5", "--limit", "24"),
+    "p3_dann": ("--epochs", "2", "--mode", "dann", "--preset", "tuned", "--image-size", "4", "--pseudo-confidence", "0.1",
                 "--source-epochs", "1", "--steps-per-epoch", "5", "--lr", "1e-5"),
     "p4_adda": ("--epochs", "2", "--source-epochs", "1", "--steps-per-epoch", "5", "--preset", "tuned",
                 "--pseudo-confidence", "0.1"),

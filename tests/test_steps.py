@@ -469,7 +469,7 @@ def images_shown(recorded, tiny_data, stage, *flags):
     """Which training images of the source and of the target were shown unchanged in the whole training, or, of the stage
     "alone", in its first half: two sets."""
     problem, words, names = STAGES[stage]
-    size = ("--image-size", 8) if problem == "p3_dann" else ()
+    size = ("--image-size", 4) if problem == "p3_dann" else ()
     tape = recorded(problem, "--preset", "report", *words, *size, *flags)
     steps = len(tape.steps) // (2 if stage == "alone" else 1)
     shown = torch.cat([call.inputs for call in tape.calls if call.name in names and call.step < steps])

@@ -165,7 +165,7 @@ def test_dann_learns_a_pale_source_beside_a_target_of_black_and_white(train, tmp
 
 def test_the_upper_bound_is_changed_as_a_target_is(train, tmp_path):
     """A change that makes a source more like a target would make a target less like itself."""
-    flags = ("--epochs", "1", "--mode", "target", "--image-size", "8", "--rotation", "10")
+    flags = ("--epochs", "1", "--mode", "target", "--image-size", "4", "--rotation", "10")
     plain = train("p3_dann", tmp_path / "plain", *flags, "--shrink", "0", "--enlarge", "0", "--backgrounds", "0")
     strong = ("--shrink", "0.5", "--enlarge", "0.5", "--backgrounds", "1", "--fade", "1", "--neighbours", "1")
     assert_same_weights(plain, train("p3_dann", tmp_path / "strong", *flags, *strong))
@@ -176,7 +176,7 @@ def test_the_upper_bound_is_changed_as_a_target_is(train, tmp_path):
 
 @pytest.mark.parametrize("mode", ["source", "target"])
 def test_bounds_learn_their_own_domain(train, tmp_path, mode):
-    folder = train("p3_dann", tmp_path, "--mode", mode, "--epochs", "1", "--image-size", "8")
+    folder = train("p3_dann", tmp_path, "--mode", mode, "--epochs", "1", "--image-size", "4")
     summary = json.loads((folder / "summary.json").read_text())
     assert 0 <= summary["target_accuracy"] <= 1 and 0 <= summary["source_accuracy"] <= 1
 
