@@ -2,9 +2,10 @@
 
     python3 -m common.results runs/report runs/tuned --out docs/results.csv
 
-The csv says how many seeds, the mean and the sample standard deviation of the run's test metric, and the command. For
-adapted digits it also has what can be known without target labels, and hence used to choose settings: the mean entropy
-of the predictions for the target's training images (nats), and how often two seeds agree on them (percent).
+The csv says how many seeds, the mean and the sample standard deviation of the run's test metric, and the command; of ADDA
+also the mean accuracy before it adapts. For adapted digits it has what can be known without target labels, and hence used to
+choose settings: the mean entropy of the predictions for the target's training images (nats), and how often two seeds agree
+on them (percent).
 """
 import csv
 import itertools
@@ -21,8 +22,8 @@ from common.files import read_json, written_whole
 METRICS = ("target_accuracy", "test_mse", "diversity")
 PLACE_FLAGS = {"--run": 1, "--data": 1, "--seed": 1, "--device": 1, "--resume": 0, "--tensorboard": 0, "--quiet": 0,
                "-q": 0}         # and how many values each takes
-COLUMNS = ("command", "metric", "seeds", "mean", "standard_deviation", "agreement_percent", "entropy_nats", "train_images",
-           "epochs", "minutes_each", "hardware", "git_revision")
+COLUMNS = ("command", "metric", "seeds", "mean", "standard_deviation", "source_only_mean", "agreement_percent",
+           "entropy_nats", "train_images", "epochs", "minutes_each", "hardware", "git_revision")
 
 
 def command_of(config):
@@ -74,17 +75,20 @@ def agreement(runs):
 
 def row_of(command, metric, runs):
     """One row of the table, by column, for the runs of one command, each a Finished."""
-    mean = lambda name: statistics.mean(run.summary[name] for run in runs)
     values = [run.summary[metric] for run in runs]
+
+    def mean(name, form):
+        """As text, empty where a run does not have it."""
+        found = [number for run in runs if isinstance(number := run.summary.get(name), (int, float))]
+        return form.format(statistics.mean(found)) if len(found) == len(runs) else ""
     agreed = agreement(runs)
     return dict(
         command=command, metric=metric, seeds=len(runs), mean=f"{statistics.mean(values):.4f}",
         standard_deviation=f"{statistics.stdev(values):.4f}" if len(values) > 1 else "",
-        agreement_percent="" if agreed is None else f"{100 * agreed:.1f}",
-        entropy_nats=f"{mean('target_entropy'):.3f}" if all(
-            isinstance(run.summary.get("target_entropy"), (int, float)) for run in runs) else "",
+        source_only_mean=mean("source_only_accuracy", "{:.4f}"),
+        agreement_percent="" if agreed is None else f"{100 * agreed:.1f}", entropy_nats=mean("target_entropy", "{:.3f}"),
         train_images=runs[0].summary["train_images"], epochs=runs[0].summary["epochs"],
-        minutes_each=f"{mean('train_seconds') / 60:.1f}",
+        minutes_each=f"{statistics.mean(run.summary['train_seconds'] for run in runs) / 60:.1f}",
         hardware=", ".join(sorted({run.config["hardware"] for run in runs})),
         git_revision=", ".join(sorted({str(run.config["git_revision"]) for run in runs})))
 

@@ -602,7 +602,8 @@ FAULTS = {
     ],
     "common/results.py": [
         ("statistics.stdev(values)", "statistics.pstdev(values)", CSV),
-        ("mean('train_seconds') / 60", "mean('train_seconds') / 3600", CSV),
+        ("for run in runs) / 60", "for run in runs) / 3600", CSV),
+        ('mean("source_only_accuracy", ', 'mean("target_accuracy", ', CSV),
         ("100 * agreed", "100 - 100 * agreed", CSV),
         ('"--seed": 1, ', "", CSV),
         ("values = [run.summary[metric] for run in runs]", "values = [runs[0].summary[metric] for _ in runs]", CSV),

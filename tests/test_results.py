@@ -20,7 +20,7 @@ def run_folder(folder, words, accuracy, labels):
         "command": [*COMMAND, *words], "hardware": "CPU", "git_revision": "abc1234",
         "settings": {"seed": 0, "preset": "tuned"}}))
     (folder / "summary.json").write_text(json.dumps({
-        "target_accuracy": accuracy, "target_entropy": 0.25, "train_images": 100, "epochs": 3, "train_seconds": 90.0}))
+        "target_accuracy": accuracy, "source_only_accuracy": accuracy / 2, "target_entropy": 0.25, "train_images": 100, "epochs": 3, "train_seconds": 90.0}))
     rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
     (folder / "target_train.csv").write_text("image_name,label\n" + rows)
 
@@ -44,6 +44,7 @@ def test_one_row_a_command_over_its_seeds(tmp_path, monkeypatch):
     row = rows[tuned]
     assert (row["metric"], row["seeds"], row["mean"]) == ("target_accuracy", "2", "0.7100")
     assert float(row["standard_deviation"]) == pytest.approx(0.0141, abs=1e-4)
+    assert row["source_only_mean"] == "0.3550" and row["entropy_nats"] == "0.250"
     assert row["agreement_percent"] == "75.0" and row["minutes_each"] == "1.5"
     alone = rows[f"{tuned} --blend 0"]
     assert (alone["seeds"], alone["standard_deviation"], alone["agreement_percent"]) == ("1", "", "")
