@@ -20,7 +20,8 @@ def run_folder(folder, words, accuracy, labels):
         "command": [*COMMAND, *words], "hardware": "CPU", "git_revision": "abc1234",
         "settings": {"seed": 0, "preset": "tuned"}}))
     (folder / "summary.json").write_text(json.dumps({
-        "target_accuracy": accuracy, "source_only_accuracy": accuracy / 2, "target_entropy": 0.25, "train_images": 100, "epochs": 3, "train_seconds": 90.0}))
+        "target_accuracy": accuracy, "source_only_accuracy": accuracy / 2, "target_entropy": 0.25, "train_images": 100,
+        "epochs": 3, "train_seconds": 90.0}))
     rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
     (folder / "target_train.csv").write_text("image_name,label\n" + rows)
 
