@@ -76,19 +76,23 @@ def agreement(runs):
 def row_of(command, metric, runs):
     """One row of the table, by column, for the runs of one command, each a Finished."""
     values = [run.summary[metric] for run in runs]
-
-    def mean(name, form):
-        """As text, empty where a run does not have it."""
-        found = [number for run in runs if isinstance(number := run.summary.get(name), (int, float))]
-        return form.format(statistics.mean(found)) if len(found) == len(runs) else ""
     agreed = agreement(runs)
+
+    def mean(name):
+        """None where a run does not have it."""
+        found = [run.summary.get(name) for run in runs]
+        return statistics.mean(found) if all(isinstance(number, (int, float)) for number in found) else None
+
+    def cell(number, form):
+        return "" if number is None else format(number, form)
     return dict(
         command=command, metric=metric, seeds=len(runs), mean=f"{statistics.mean(values):.4f}",
-        standard_deviation=f"{statistics.stdev(values):.4f}" if len(values) > 1 else "",
-        source_only_mean=mean("source_only_accuracy", "{:.4f}"),
-        agreement_percent="" if agreed is None else f"{100 * agreed:.1f}", entropy_nats=mean("target_entropy", "{:.3f}"),
+        standard_deviation=cell(statistics.stdev(values) if len(values) > 1 else None, ".4f"),
+        source_only_mean=cell(mean("source_only_accuracy"), ".4f"),
+        agreement_percent=cell(None if agreed is None else 100 * agreed, ".1f"),
+        entropy_nats=cell(mean("target_entropy"), ".3f"),
         train_images=runs[0].summary["train_images"], epochs=runs[0].summary["epochs"],
-        minutes_each=f"{statistics.mean(run.summary['train_seconds'] for run in runs) / 60:.1f}",
+        minutes_each=f"{mean('train_seconds') / 60:.1f}",
         hardware=", ".join(sorted({run.config["hardware"] for run in runs})),
         git_revision=", ".join(sorted({str(run.config["git_revision"]) for run in runs})))
 

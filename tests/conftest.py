@@ -97,12 +97,18 @@ def run_here(jobs, at_once):
     return []
 
 
+def draw_nothing(patch):
+    """Have hw_report.py draw neither runs nor the models that come with the code, as long as `patch` holds."""
+    patch.setattr(hw_report, "drawing_jobs", lambda *_: ())
+    patch.setattr(hw_report, "draw_shipped", lambda *_: None)
+
+
 def train_here(folder, *words):
     """Train what hw_report.sh with these words would train in that folder, in this process, and draw nothing."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for name, instead in (("run_jobs", run_here), ("drawing_jobs", lambda *_: ()), ("draw_shipped", lambda *_: None)):
-            patch.setattr(hw_report, name, instead)
+        patch.setattr(hw_report, "run_jobs", run_here)
+        draw_nothing(patch)
         patch.setattr(sys, "argv", ["hw_report.py", *map(str, words)])
         hw_report.main()
 

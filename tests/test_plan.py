@@ -17,7 +17,7 @@ from common.cli import UserError, lock
 from common.report.section import check_out
 from common.runs.plan import DEFINING, KNOWN, select
 from common.training.settings import read_settings
-from tests.conftest import REPOSITORY, SMALLEST, assert_same_weights, run_here, train_here
+from tests.conftest import REPOSITORY, SMALLEST, assert_same_weights, draw_nothing, run_here, train_here
 
 SMALL = ("--preset", "sample", "--limit", "30", "--epochs", "1", "--batch-size", "8")
 
@@ -135,17 +135,16 @@ def test_each_training_is_called_with_what_makes_it_that_run(sample_data, tmp_pa
 
 
 @pytest.fixture
-def unshipped(monkeypatch):
-    """The models that come with the code are not drawn, and all jobs are done in this process."""
-    monkeypatch.setattr(hw_report, "draw_shipped", lambda *_: None)
+def in_process(monkeypatch):
+    """All jobs are done in this process, and the models that come with the code are not drawn."""
     monkeypatch.setattr(hw_report, "run_jobs", run_here)
+    monkeypatch.setattr(hw_report, "draw_shipped", lambda *_: None)
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """Runs are trained, and nothing is drawn of them."""
-    monkeypatch.setattr(hw_report, "drawing_jobs", lambda *_: ())
-    monkeypatch.setattr(hw_report, "draw_shipped", lambda *_: None)
+    draw_nothing(monkeypatch)
 
 
 # ---- what a folder must hold to count --------------------------------------------------------------------------------
@@ -169,7 +168,7 @@ def again(done, tmp_path, monkeypatch):
     return done[1]
 
 
-def test_a_finished_run_counts_in_a_moved_project_with_data_of_another_name(again, unshipped, tmp_path, monkeypatch, capsys):
+def test_a_finished_run_counts_in_a_moved_project_with_data_of_another_name(again, in_process, tmp_path, monkeypatch, capsys):
     (tmp_path / "moved" / "data").rename(tmp_path / "moved" / "digits_of_2026")
     words = [word.replace("data", "digits_of_2026") if word == "data" else word for word in again]
     assert call(monkeypatch, capsys, *words, "--dry-run") == ["runs/sample/p4_usps-mnistm: finished"]
@@ -200,7 +199,7 @@ def without(folder, *names):
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def test_a_run_that_did_not_know_a_setting_counts_where_its_neutral_value_is_asked_for(again, unshipped, monkeypatch, capsys):
+def test_a_run_that_did_not_know_a_setting_counts_where_its_neutral_value_is_asked_for(again, in_process, monkeypatch, capsys):
     run = Path("runs/sample/p4_usps-mnistm")
     without(run, "blur", "fade")            # 0 in preset sample, too
     assert call(monkeypatch, capsys, *again, "--dry-run") == [f"{run}: finished"]
@@ -222,7 +221,7 @@ def test_other_data_under_the_same_path_does_not_count(again, monkeypatch, capsy
     assert "data of usps/train" in refusal(monkeypatch, capsys, *again)
 
 
-def test_again_moves_the_old_run_aside(again, unshipped, tmp_path, monkeypatch, capsys):
+def test_again_moves_the_old_run_aside(again, in_process, tmp_path, monkeypatch, capsys):
     old = (tmp_path / "moved/runs/sample/p4_usps-mnistm/weights.pt").read_bytes()
     call(monkeypatch, capsys, *again, "--limit", "32", "--again")
     assert (tmp_path / "moved/runs/sample/set_aside/p4_usps-mnistm_1/weights.pt").read_bytes() == old
@@ -271,7 +270,7 @@ def test_a_report_or_its_beginnings_may_be_gone_on_with(tmp_path, names):
     ("face", ["p2_dcgan"], ["Left out p4 svhn-usps: data has no svhn and no usps"]),
 ])
 def test_what_the_data_lacks_is_left_out_and_the_rest_becomes_a_page(
-        sample_data, unshipped, tmp_path, there, sections, notes, monkeypatch, capsys):
+        sample_data, in_process, tmp_path, there, sections, notes, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     linked(sample_data / there, tmp_path / "data" / there)
@@ -298,7 +297,7 @@ def test_runs_side_by_side_have_the_weights_of_one_alone(again, undrawn, monkeyp
 
 
 def test_a_run_that_is_killed_stops_no_other_and_goes_on_the_next_time(
-        sample_data, unshipped, undrawn, tmp_path, monkeypatch, capsys):
+        sample_data, in_process, undrawn, tmp_path, monkeypatch, capsys):
     words = ("--data", sample_data, *SMALL, "--jobs", "2", "--runs", "runs", "--only", "p4:svhn-usps", "p4:usps-mnistm",
              "--source-epochs", "15")
     environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}

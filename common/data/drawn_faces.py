@@ -12,7 +12,8 @@ LIPSTICKS = ((196, 30, 58), (170, 34, 92), (222, 62, 92))
 EYE_SHADOWS = ((130, 84, 168), (70, 110, 180), (150, 80, 110))
 CLOTHES = ((178, 62, 62), (58, 84, 132), (62, 118, 104), (226, 222, 214), (70, 66, 76), (204, 160, 72), (128, 92, 140))
 DARK = (40, 30, 32)
-CIRCLE = np.cos(angles := np.linspace(0, 2 * np.pi, 40)), np.sin(angles)
+ANGLES = np.linspace(0, 2 * np.pi, 40)
+CIRCLE = np.cos(ANGLES), np.sin(ANGLES)
 
 
 def draw_attributes(rng):
