@@ -26,8 +26,6 @@ from tests import tiny
 
 signal.signal(signal.SIGINT, signal.default_int_handler)      # which a script's background processes ignore
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-
 SLOWEST = ("test_report", "test_plan", "test_training", "test_graders", "test_distributed", "test_faults", "test_steps",
            "test_benchmarks", "test_grade")
 
