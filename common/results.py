@@ -97,13 +97,13 @@ def row_of(command, metric, runs):
         git_revision=", ".join(sorted({str(run.config["git_revision"]) for run in runs})))
 
 
-def main():
-    parser = CommandParser(description="Write a csv with one row for all finished runs of one command.")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="DIR", help="folder of run folders")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="csv to write")
-    args = parser.parse_args()
+def table_of(folders):
+    """The rows, see `row_of`, for the finished runs whose run folders lie in one of the `folders`, sorted by command.
+
+    What is no run of ours is left out and named. Raises UserError if there is no finished run.
+    """
     groups = {}
-    for summary in sorted(path for folder in args.runs for path in folder.glob("*/summary.json")):
+    for summary in sorted(path for folder in folders for path in folder.glob("*/summary.json")):
         try:
             run = Finished.read(summary.parent)
         except UserError as error:
@@ -111,13 +111,26 @@ def main():
         else:
             groups.setdefault((command_of(run.config), run.metric), []).append(run)
     if not groups:
-        raise UserError(f"{', '.join(map(str, args.runs))}: no finished run; give the folder that holds the run folders")
-    rows = [row_of(command, metric, runs) for (command, metric), runs in sorted(groups.items())]
-    with written_whole(args.out) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        raise UserError(f"{', '.join(map(str, folders))}: no finished run; give the folder that holds the run folders")
+    return [row_of(command, metric, runs) for (command, metric), runs in sorted(groups.items())]
+
+
+def write_table(rows, path):
+    """Write the `rows` of table_of as a csv, whole or not at all. Raises UserError where `path` cannot be written."""
+    with written_whole(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    say(f"{args.out}: {len(rows)} commands, {sum(map(len, groups.values()))} runs")
+
+
+def main():
+    parser = CommandParser(description="Write a csv with one row for all finished runs of one command.")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="DIR", help="folder of run folders")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="csv to write")
+    args = parser.parse_args()
+    rows = table_of(args.runs)
+    write_table(rows, args.out)
+    say(f"{args.out}: {len(rows)} commands, {sum(row['seeds'] for row in rows)} runs")
 
 
 if __name__ == "__main__":

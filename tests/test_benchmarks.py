@@ -1,6 +1,9 @@
 """The benchmarks on a few sample images: that they measure what they say; how fast anything is, is not tested."""
+import csv
 import itertools
+import json
 import os
+import statistics
 import sys
 
 import pytest
@@ -8,8 +11,9 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import precision, scaling, throughput, waiting
+from benchmarks import levers, precision, scaling, throughput, waiting
 from benchmarks.measure import TRAININGS, Counter, Stopwatch, in_fresh_process, train_watched
+from tests.conftest import run_here
 
 CPU = torch.device("cpu")
 
@@ -102,3 +106,28 @@ def test_a_step_never_waits_for_the_device(problem, preset, sample_data, monkeyp
     monkeypatch.setattr(AveragedModel, "update_parameters", lambda *_: None)        # of the first step alone
     short = {"p3": ("--steps-per-epoch", 2), "p4": ("--steps-per-epoch", 2, "--source-epochs", 1)}.get(problem, ())
     train_watched(problem, Device(), "--data", sample_data, "--limit", 8, "--batch-size", 4, "--preset", preset, *short)
+
+
+def test_levers_compares_each_part_with_all_of_them(sample_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(levers, "run_jobs", run_here)
+    monkeypatch.setattr(levers, "SHORT", "--preset sample --limit 60 --source-epochs 1 --epochs 1")
+    whole, pseudo = levers.Lever("all", ""), levers.Lever("pseudo-labels", "--pseudo-weight 0", levers.OF_GRAY)
+    monkeypatch.setattr(levers, "LEVERS", (whole, pseudo))
+    words = ["levers", "--data", sample_data, "--runs", tmp_path / "runs", "--out", tmp_path / "levers.csv", "--seeds", 2]
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
+    levers.main()
+
+    def accuracies(name):
+        files = [tmp_path / f"runs/{name}_seed{seed}/summary.json" for seed in (0, 1)]
+        return [json.loads(file.read_text())["target_accuracy"] for file in files]
+    both, less = accuracies("usps-mnistm_all"), accuracies("usps-mnistm_pseudo-weight_0")
+    mean, lost = statistics.mean(both), statistics.mean(less) - statistics.mean(both)
+    header, _, first, second = capsys.readouterr().out.splitlines()[-4:]
+    assert header == "| without | USPS → MNIST-M | MNIST-M → SVHN | SVHN → USPS |"
+    assert first.startswith(f"| nothing: all | {100 * mean:.1f} ± {100 * statistics.stdev(both):.1f} | ")
+    assert second.startswith(f"| pseudo-labels | {100 * statistics.mean(less):.1f} ± ")
+    assert second.endswith(f" ({100 * lost:+.1f}) | – | – |")
+    with open(tmp_path / "levers.csv", newline="") as file:
+        rows = {row["command"]: row for row in csv.DictReader(file)}
+    assert len(rows) == 4 and {row["seeds"] for row in rows.values()} == {"2"}
+    assert float(rows[levers.command_of(whole, "usps", "mnistm")]["mean"]) == pytest.approx(mean, abs=1e-4)
