@@ -34,10 +34,9 @@ from common.training.settings import Needed, Setting, read_settings
 from common.training.steps import (
     SCHEDULES,
     Averages,
+    Descent,
     accuracy_of,
     binary_cross_entropy,
-    descend,
-    make_schedule,
     random_batch,
     shuffled_batches,
 )
@@ -217,13 +216,11 @@ def main():
     networks = Networks(*(wrap(network, device) for network in networks))
     extractor, classifier, _ = networks
     parameters = [parameter for network in networks for parameter in network.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=settings["lr"], fused=True)
-    schedule = make_schedule(optimizer, settings["lr_schedule"], epochs * steps)
+    learn = Descent(parameters, settings["lr"], settings["lr_schedule"], epochs * steps)
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
-    run = Run(settings, epochs, networks._asdict() | dict(optimizer=optimizer, schedule=schedule, pseudo_labels=pseudo_labels))
+    run = Run(settings, epochs, networks._asdict() | dict(learn=learn, pseudo_labels=pseudo_labels))
     if run.finished:
         return
-    learn = functools.partial(descend, optimizer, schedule)
 
     adapt_from = min(settings["source_epochs"], epochs - 1) if mode == "dann" else epochs
     train_on_labels(run, adapt_from, extractor, classifier, learn, labelled, target_images, shuffled)

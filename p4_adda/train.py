@@ -33,9 +33,8 @@ from common.training.settings import Needed, Setting, read_settings
 from common.training.steps import (
     SCHEDULES,
     Averages,
+    Descent,
     accuracy_of,
-    descend,
-    make_schedule,
     random_batch,
     shuffled_batches,
 )
@@ -198,31 +197,26 @@ def main():
     networks = Networks(*(wrap(network, device) for network in (
         LeNetEncoder2(), LeNetEncoder2(), LeNetClassifier(), Discriminator())), MultilinearMap(500).to(device))
     source_encoder, target_encoder, classifier, discriminator, _ = networks
-    source_optimizer = torch.optim.Adam([*source_encoder.parameters(), *classifier.parameters()], settings["lr"], fused=True)
-    betas = (settings["beta1"], 0.999)
-    target_optimizer = torch.optim.Adam(target_encoder.parameters(), settings["encoder_lr"], betas, fused=True)
-    discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas, fused=True)
-    source_schedule, target_schedule, discriminator_schedule = (
-        make_schedule(optimizer, settings["lr_schedule"], total) for optimizer, total in (
-            (source_optimizer, settings["source_epochs"] * source_steps),
-            (target_optimizer, settings["epochs"] * steps), (discriminator_optimizer, settings["epochs"] * steps)))
+    schedule, betas = settings["lr_schedule"], (settings["beta1"], 0.999)
+    learn_source = Descent([*source_encoder.parameters(), *classifier.parameters()], settings["lr"], schedule,
+                           settings["source_epochs"] * source_steps)
+    learn_encoder = Descent(target_encoder.parameters(), settings["encoder_lr"], schedule, settings["epochs"] * steps, betas)
+    learn_discriminator = Descent(discriminator.parameters(), settings["discriminator_lr"], schedule,
+                                  settings["epochs"] * steps, betas)
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], networks._asdict() | dict(
-        source_optimizer=source_optimizer, target_optimizer=target_optimizer,
-        discriminator_optimizer=discriminator_optimizer, source_schedule=source_schedule, target_schedule=target_schedule,
-        discriminator_schedule=discriminator_schedule, pseudo_labels=pseudo_labels))
+        learn_source=learn_source, learn_encoder=learn_encoder, learn_discriminator=learn_discriminator,
+        pseudo_labels=pseudo_labels))
     if run.finished:
         return
 
-    train_source(run, networks, functools.partial(descend, source_optimizer, source_schedule), source, target_images,
-                 functools.partial(shuffled, steps=source_steps))
+    train_source(run, networks, learn_source, source, target_images, functools.partial(shuffled, steps=source_steps))
     if run.epoch == settings["source_epochs"]:       # later, the checkpoint has what is set here
         target_encoder.load_state_dict(source_encoder.state_dict())
         if settings["pseudo_weight"]:       # ours: the first labels that the target gets are those of the source's network
             network = make_network(source_encoder, classifier, prepare, settings, device)
             pseudo_labels.start(probabilities(network, target.images.split(256), device))
-    adapt(run, networks, functools.partial(descend, discriminator_optimizer, discriminator_schedule),
-          functools.partial(descend, target_optimizer, target_schedule), source, target_images, pseudo_labels,
+    adapt(run, networks, learn_discriminator, learn_encoder, source, target_images, pseudo_labels,
           functools.partial(shuffled, steps=steps))
     if run.writes:
         finish(run, networks, source, target)

@@ -25,14 +25,6 @@ def random_batch(count, batch):
     return share(torch.randint(count, (whole(len(batch)),), device=batch.device))
 
 
-def descend(optimizer, schedule, loss):
-    """A step of the optimizer, and of its learning rate's schedule, down the gradient of the loss."""
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    schedule.step()
-
-
 def make_schedule(optimizer, kind, steps):
     """A learning-rate schedule to be stepped after each of `steps` steps, of one of SCHEDULES.
 
@@ -45,6 +37,27 @@ def make_schedule(optimizer, kind, steps):
     return {"constant": lambda: schedulers.LambdaLR(optimizer, lambda step: 1.0),
             "cosine": lambda: schedulers.CosineAnnealingLR(optimizer, steps),
             "one-cycle": lambda: schedulers.OneCycleLR(optimizer, rates, steps, pct_start=0.05, cycle_momentum=False)}[kind]()
+
+
+class Descent:
+    """Adam and its learning rate's schedule (see `make_schedule`): called with a loss, it takes a step down its gradient."""
+
+    def __init__(self, parameters, lr, schedule, steps, betas=(0.9, 0.999)):
+        self.optimizer = torch.optim.Adam(parameters, lr, betas, fused=True)
+        self.schedule = make_schedule(self.optimizer, schedule, steps)
+
+    def __call__(self, loss):
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+
+    def state_dict(self):
+        return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+
+    def load_state_dict(self, state):
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
 
 
 def accuracy_of(logits, labels):
