@@ -60,7 +60,6 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
             note="the latter two fall to 0, each over its steps, one-cycle after a rise"),
     Setting("beta1",              float,    0.9,    0.5,    0.5, "Adam's first momentum while adapting", bounds=(0, 0.999),
             note="not in the report"),
-    Setting("target_dropout",     bool,    True,   True,   True, "dropout in the target encoder while it adapts"),
     Setting("conditional",        bool,   False,   True,   True, "let the discriminator see predictions too", neutral=False,
             note="Long et al. 2018"),
     Setting("adversarial_weight", float,    1.0,    0.1,    0.1, "weight of the target encoder's loss with inverted labels",
@@ -139,7 +138,7 @@ def adapt(run, networks, learn_discriminator, learn_encoder, source, target_imag
     networks.source_encoder.eval().requires_grad_(False)
     networks.classifier.eval().requires_grad_(False)
     while run.epoch < run.epochs:
-        networks.target_encoder.train(settings["target_dropout"])
+        networks.target_encoder.train()
         losses = Averages()
         # [steps, 2, N]: the indices of each step's images, of the source and of the target
         batches = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)

@@ -295,7 +295,7 @@ FAULTS = {
          ADDA, ADDA_OURS),
         ("source_encoder.eval().requires_grad_(False)", "source_encoder.requires_grad_(False)", ADDA),
         ("target_encoder.load_state_dict(source_encoder.state_dict())", "pass", ADDA),
-        ('target_encoder.train(settings["target_dropout"])', "target_encoder.train()", ADDA_OURS),
+        ("target_encoder.train()", "target_encoder.eval()", ADDA_OURS),
         ("pseudo_labels.loss(logits, target_indices)",
          'F.cross_entropy(logits, load_pair(settings, "train")[1].labels[target_indices]), logits.mean()', NO_LABELS),
         ('settings["adversarial_weight"] * encoder_loss', "encoder_loss", ADDA_OURS),
