@@ -59,13 +59,13 @@ class HelpFormatter(argparse.HelpFormatter):
 class CommandParser(argparse.ArgumentParser):
     """An argument parser with the flag --quiet, whose errors are one line like all others."""
 
-    def __init__(self, first_group="options", **options):
+    def __init__(self, first_group=None, **options):
         # None for a script that was not started with python3 -m; a notebook's may not have it
         module = getattr(sys.modules["__main__"], "__spec__", None)
         name = module and module.name.removesuffix(".__main__")
         super().__init__(**{"prog": name and f"python3 -m {name}", "formatter_class": HelpFormatter,
                             "allow_abbrev": False, "add_help": False} | options)
-        self.first_group = self.add_argument_group(first_group)
+        self.first_group = self.add_argument_group(first_group) if first_group else self
         self.first_group.add_argument("-h", "--help", action="help", help="show this help message and exit")
         self.first_group.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors")
 
