@@ -2,9 +2,8 @@
 
     python3 -m benchmarks.levers --data hw3_data --runs runs/levers --out docs/levers.csv
 
-Stopped, the same command goes on with what is not finished. The csv is common.results'; the table is made from it.
+Stopped, the same command goes on with what is not finished. The csv is common.results', and its rows make the table.
 """
-import csv
 import os
 import shlex
 from pathlib import Path
@@ -26,7 +25,7 @@ class Lever(NamedTuple):
 
 
 LEVERS = (
-    Lever("all of `tuned`", ""),
+    Lever("nothing: all of `tuned`", ""),
     Lever("pseudo-labels", "--pseudo-weight 0"),
     Lever("the adversary", "--adversarial-weight 0"),
     Lever("predictions shown to the discriminator", "--no-conditional"),
@@ -41,10 +40,14 @@ LEVERS = (
 )
 
 
+def flags_of(lever, source, target):
+    """The flags of p4_adda.train that make a lever's run on a pair, in any place and with any seed."""
+    return shlex.split(f"--source {source} --target {target} {SHORT} {lever.flags}")
+
+
 def command_of(lever, source, target):
     """The training command of a lever on a pair, as the csv has it."""
-    words = shlex.split(f"--source {source} --target {target} {SHORT} {lever.flags}")
-    return shlex.join(["python3", "-m", "p4_adda.train", *words])
+    return shlex.join(["python3", "-m", "p4_adda.train", *flags_of(lever, source, target)])
 
 
 def jobs(data, runs, seeds, device):
@@ -53,32 +56,25 @@ def jobs(data, runs, seeds, device):
         for lever in LEVERS:
             for source, target in lever.pairs:
                 name = f"{source}-{target}_{'_'.join(lever.flags.replace('--', '').split()) or 'all'}_seed{seed}"
-                words = shlex.split(command_of(lever, source, target))[3:]
-                yield Job(name, [*python("p4_adda.train"), *words, "--data", str(data), "--seed", str(seed), "--device", device,
-                                 "--run", str(runs / name), "--resume"], (), {"OMP_NUM_THREADS": "1"})
+                yield Job(name, [*python("p4_adda.train"), *flags_of(lever, source, target), "--data", str(data),
+                                 "--seed", str(seed), "--device", device, "--run", str(runs / name), "--resume"],
+                          environment={"OMP_NUM_THREADS": "1"})
 
 
 def levers_table(rows):
-    """The `rows` of a csv of common.results as lines of markdown: accuracy in %, and what is lost without each lever."""
+    """The `rows` of common.results.table_of as lines of markdown: accuracy in %, and what is lost without each lever."""
     by_command = {row["command"]: row for row in rows}
-    yield "| without | " + " | ".join(f"{NAMES[source]} → {NAMES[target]}" for source, target in PAIRS) + " |"
-    yield "|---" * (1 + len(PAIRS)) + "|"
-    for lever in LEVERS:
-        cells = []
-        for pair in PAIRS:
-            row, whole = (by_command.get(command_of(one, *pair)) for one in (lever, LEVERS[0]))
-            cells.append("–" if pair not in lever.pairs else "" if not row else
-                         f"{100 * float(row['mean']):.1f}" + spread(row) + change(row, whole, lever))
-        name = "nothing: " + lever.name if lever is LEVERS[0] else lever.name
-        yield f"| {name} | " + " | ".join(cells) + " |"
 
-
-def spread(row):
-    return f" ± {100 * float(row['standard_deviation']):.1f}" if row["standard_deviation"] else ""
-
-
-def change(row, whole, lever):
-    return "" if lever is LEVERS[0] or not whole else f" ({100 * (float(row['mean']) - float(whole['mean'])):+.1f})"
+    def cell(lever, pair):
+        if pair not in lever.pairs:
+            return "–"
+        row, whole = (by_command[command_of(one, *pair)] for one in (lever, LEVERS[0]))
+        spread = f" ± {100 * float(row['standard_deviation']):.1f}" if row["standard_deviation"] else ""
+        change = "" if row is whole else f" ({100 * (float(row['mean']) - float(whole['mean'])):+.1f})"
+        return f"{100 * float(row['mean']):.1f}{spread}{change}"
+    lines = [["without", *(f"{NAMES[source]} → {NAMES[target]}" for source, target in PAIRS)], ["---"] * (1 + len(PAIRS)),
+             *([lever.name, *(cell(lever, pair) for pair in PAIRS)] for lever in LEVERS)]
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def main():
@@ -94,9 +90,9 @@ def main():
     failed = run_jobs(list(jobs(args.data, args.runs, args.seeds, args.device)), args.jobs)
     if failed:
         raise UserError(f"{', '.join(failed)} failed, see above; the same command goes on with what is not finished")
-    write_table(table_of([args.runs]), args.out)
-    with open(args.out, newline="", encoding="utf-8") as file:
-        say("\n".join(levers_table(csv.DictReader(file))))
+    rows = table_of([args.runs])
+    write_table(rows, args.out)
+    say("\n".join(levers_table(rows)))
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def test_a_step_never_waits_for_the_device(problem, preset, sample_data, monkeyp
 def test_levers_compares_each_part_with_all_of_them(sample_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(levers, "run_jobs", run_here)
     monkeypatch.setattr(levers, "SHORT", "--preset sample --limit 60 --source-epochs 1 --epochs 1")
-    whole, pseudo = levers.Lever("all", ""), levers.Lever("pseudo-labels", "--pseudo-weight 0", levers.OF_GRAY)
+    whole, pseudo = levers.Lever("nothing: all", ""), levers.Lever("pseudo-labels", "--pseudo-weight 0", levers.OF_GRAY)
     monkeypatch.setattr(levers, "LEVERS", (whole, pseudo))
     words = ["levers", "--data", sample_data, "--runs", tmp_path / "runs", "--out", tmp_path / "levers.csv", "--seeds", 2]
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
