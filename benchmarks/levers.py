@@ -33,10 +33,11 @@ LEVERS = (
     Lever("backgrounds", "--backgrounds 0", OF_GRAY),
     Lever("negatives", "--no-inversion"),
     Lever("neighbours", "--neighbours 0", OF_COLOURED),
-    Lever("blurred, faded, recoloured source", "--blur 0 --fade 0 --no-permute-colours"),
-    Lever("scaled source", "--shrink 0 --enlarge 0"),
+    Lever("blurred source", "--blur 0", OF_COLOURED),
+    Lever("recoloured source", "--no-permute-colours", OF_COLOURED),
+    Lever("shrunk source", "--shrink 0"),
+    Lever("enlarged source", "--enlarge 0", OF_COLOURED),
     Lever("turned and shifted digits", "--rotation 0 --shift 0"),
-    Lever("scaled and blurred target", "--target-scale 0 --target-blur 0"),
 )
 
 

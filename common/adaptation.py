@@ -15,7 +15,6 @@ from common.training.augment import (
     blur,
     chance,
     change_geometry,
-    fade,
     invert,
     normalise,
     permute_colours,
@@ -47,8 +46,6 @@ AUGMENTATION = (
     Setting("enlarge",        float,   0.0,   0.4,   0.4, "random enlarging of coloured ones, up to this fraction",
             neutral=0.0, note="gray ones, USPS's, fill their frame"),
     Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this fraction", neutral=0.0),
-    Setting("target_scale",   float,   0.0,   0.2,   0.2, "random scaling of target digits, up to ± this fraction",
-            bounds=(0, 0.9), neutral=0.0),
     Setting("inversion",      bool,  False,  True, False, "turn half of the digits into negatives", neutral=False),
     Setting("backgrounds",    float,   0.0,   0.8,   0.5, "fraction of gray source digits put on backgrounds", bounds=(0, 1),
             neutral=0.0, note="on corners of target images, as MNIST-M was made; not in DANN's bounds"),
@@ -56,10 +53,6 @@ AUGMENTATION = (
             bounds=(0, 1), neutral=0.0, note="at either side"),
     Setting("blur",           float,   0.0,   0.7,   0.0, "fraction of coloured source digits that are blurred", bounds=(0, 1),
             neutral=0.0),
-    Setting("target_blur",    float,   0.0,   0.5,   0.0, "fraction of target digits that are blurred", bounds=(0, 1),
-            neutral=0.0),
-    Setting("fade",           float,   0.0,   0.7,   0.0, "fraction of source digits that get noise and less contrast",
-            bounds=(0, 1), neutral=0.0),
     Setting("permute_colours", bool, False,  True, False, "random order of a source digit's colour channels", neutral=False),
     Setting("standardise",    bool,  False,  True,  True, "give each image mean 0 and standard deviation 1", neutral=False),
 )
@@ -93,8 +86,6 @@ def augment(images, settings, backgrounds=None):
         images = invert(images)
     if settings["blur"]:
         images = torch.where(gray, images, blur(images, settings["blur"]))
-    if settings["fade"]:
-        images = fade(images, settings["fade"])
     if settings["permute_colours"]:
         images = permute_colours(images)
     if settings["backgrounds"] and backgrounds is not None:
@@ -111,13 +102,10 @@ def augment_target(images, settings):
 
     They get no neighbours, backgrounds or other colours: their own are what the networks are to adapt to.
     """
-    if settings["rotation"] or settings["target_scale"] or settings["shift"]:
-        scales = (1 - settings["target_scale"], 1 + settings["target_scale"])
-        images = change_geometry(images, settings["rotation"], scales, settings["shift"])
+    if settings["rotation"] or settings["shift"]:
+        images = change_geometry(images, settings["rotation"], (1, 1), settings["shift"])
     if settings["inversion"]:
         images = invert(images)
-    if settings["target_blur"]:
-        images = blur(images, settings["target_blur"])
     return images
 
 

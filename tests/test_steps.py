@@ -481,8 +481,8 @@ EVERY = set(range(12)), set(range(8))
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("flags, of_source, of_target", [(("--fade", 1), True, False), (("--target-blur", 1), False, True)])
-def test_the_changes_are_made_to_their_own_domain(recorded, tiny_data, stage, flags, of_source, of_target):
+@pytest.mark.parametrize("flags, of_source, of_target", [(("--shrink", 0.9), True, False), (("--rotation", 60), True, True)])
+def test_the_changes_are_made_to_the_domains_they_are_for(recorded, tiny_data, stage, flags, of_source, of_target):
     source, target = images_shown(recorded, tiny_data, stage, *flags)
     seen = {"source": (True, False), "target": (False, True), "alone": (True, False)}.get(stage, (True, True))
     assert source == (EVERY[0] if seen[0] and not of_source else set())

@@ -156,14 +156,6 @@ def blur(images, probability):
     return torch.where(chance(images, probability), blurred, images)
 
 
-def fade(images, probability):
-    """Take contrast from images, each with that probability, down to 0.2 to 1 of it, and add noise of deviation 0.03."""
-    mean = images.mean((1, 2, 3), keepdim=True)
-    noise = share(torch.randn(whole(len(images)), *images.shape[1:], device=images.device)) * 0.03
-    faded = (mean + (images - mean) * _uniform(images, 0.2, 1) + noise).clamp(0, 1)
-    return torch.where(chance(images, probability), faded, images)
-
-
 def permute_colours(images):
     """Red, green and blue in another order, drawn for each image."""
     order = _uniform(images, 0, 1, shape=(3,)).argsort(dim=1)
