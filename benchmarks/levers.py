@@ -29,6 +29,7 @@ LEVERS = (
     Lever("pseudo-labels", "--pseudo-weight 0"),
     Lever("the adversary", "--adversarial-weight 0"),
     Lever("predictions shown to the discriminator", "--no-conditional"),
+    Lever("less momentum while adapting", "--beta1 0.9"),
     Lever("standardised images", "--no-standardise"),
     Lever("backgrounds", "--backgrounds 0", OF_GRAY),
     Lever("negatives", "--no-inversion"),
