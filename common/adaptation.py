@@ -100,7 +100,7 @@ NO_LABEL = -100     # which F.cross_entropy leaves out
 def augment_target(images, settings):
     """Digits of the target float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
-    They get no neighbours, backgrounds or other colours: their own are what the networks are to adapt to.
+    They keep their own neighbours, backgrounds, size, sharpness and colours: these are what the networks are to adapt to.
     """
     if settings["rotation"] or settings["shift"]:
         images = change_geometry(images, settings["rotation"], (1, 1), settings["shift"])
