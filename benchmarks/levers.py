@@ -27,6 +27,7 @@ class Lever(NamedTuple):
 LEVERS = (
     Lever("nothing: all of `tuned`", ""),
     Lever("pseudo-labels", "--pseudo-weight 0"),
+    Lever("distribution alignment of these", "--no-alignment"),
     Lever("the adversary", "--adversarial-weight 0"),
     Lever("predictions shown to the discriminator", "--no-conditional"),
     Lever("less momentum while adapting", "--beta1 0.9"),

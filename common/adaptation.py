@@ -113,19 +113,19 @@ class PseudoLabels(nn.Module):
     """Labels that the network under training itself gives the unlabelled target images (Lee 2013).
 
     For each image a running mean of the probabilities that it was given so far (temporal ensembling, Laine & Aila 2017,
-    section 2.2), which starts from the network that the source alone has trained. Before a label is taken, each digit's
-    probability is divided by its mean over all target images, so that the ten are equally likely over the whole set
-    (distribution alignment, Berthelot et al. 2020, section 3.1): without that, a digit that the network overlooks at first
-    is never seen again. The largest is the label if it then reaches `confidence`, 0 to 1.
+    section 2.2), which starts from the network that the source alone has trained. With `alignment`, each digit's probability
+    is divided by its mean over all target images before a label is taken, so that the ten are equally likely over the whole
+    set (distribution alignment, Berthelot et al. 2020, section 3.1): without that, a digit that the network overlooks at
+    first is never seen again. The largest is the label if it then reaches `confidence`, 0 to 1.
 
     A module only so that a checkpoint keeps the means.
     """
 
     MOMENTUM = 0.6      # as in Laine & Aila
 
-    def __init__(self, count, confidence):
+    def __init__(self, count, confidence, alignment):
         super().__init__()
-        self.confidence = confidence
+        self.confidence, self.alignment = confidence, alignment
         self.register_buffer("means", torch.full((count, 10), 0.1))
 
     def start(self, probabilities):
@@ -134,8 +134,11 @@ class PseudoLabels(nn.Module):
 
     def look_up(self, indices):
         """The labels of the target images `indices` int64 [N]: int64 [N], NO_LABEL where none is sure enough."""
-        aligned = self.means[indices] / self.means.mean(dim=0).clamp(min=1e-4)
-        confidence, labels = (aligned / aligned.sum(dim=1, keepdim=True)).max(dim=1)
+        means = self.means[indices]
+        if self.alignment:
+            means = means / self.means.mean(dim=0).clamp(min=1e-4)
+            means = means / means.sum(dim=1, keepdim=True)
+        confidence, labels = means.max(dim=1)
         return torch.where(confidence >= self.confidence, labels, NO_LABEL)
 
     def loss(self, logits, indices):

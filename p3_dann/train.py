@@ -73,6 +73,8 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
             note="which the network itself gives the target's images"),
     Setting("pseudo_confidence", float,    0.6,    0.6,    0.8, "least probability at which a digit is a pseudo-label",
             bounds=(0, 1), neutral=0.6),
+    Setting("alignment",         bool,    True,   True,   True, "give pseudo-labels the ten digits equally often",
+            neutral=True, note="Berthelot et al. 2020; harmful where some of the target's digits are rare"),
     *AUGMENTATION,
 )
 
@@ -225,7 +227,7 @@ def main():
     extractor, classifier, _ = networks
     parameters = [parameter for network in networks for parameter in network.parameters()]
     learn = Descent(parameters, settings["lr"], settings["lr_schedule"], epochs * steps)
-    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
+    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"], settings["alignment"]).to(device)
     run = Run(settings, epochs, networks._asdict() | dict(learn=learn, pseudo_labels=pseudo_labels))
     if run.finished:
         return

@@ -68,6 +68,8 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
             note="which the network itself gives the target's images"),
     Setting("pseudo_confidence",  float,    0.6,    0.6,    0.4, "least probability at which a digit is a pseudo-label",
             bounds=(0, 1), neutral=0.6),
+    Setting("alignment",          bool,    True,   True,   True, "give pseudo-labels the ten digits equally often",
+            neutral=True, note="Berthelot et al. 2020; harmful where some of the target's digits are rare"),
     *AUGMENTATION,
 )
 SOURCE, TARGET = 1, 0       # the discriminator's two classes
@@ -202,7 +204,7 @@ def main():
     learn_encoder = Descent(target_encoder.parameters(), settings["encoder_lr"], schedule, settings["epochs"] * steps, betas)
     learn_discriminator = Descent(discriminator.parameters(), settings["discriminator_lr"], schedule,
                                   settings["epochs"] * steps, betas)
-    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"]).to(device)
+    pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"], settings["alignment"]).to(device)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], networks._asdict() | dict(
         learn_source=learn_source, learn_encoder=learn_encoder, learn_discriminator=learn_discriminator,
         pseudo_labels=pseudo_labels))

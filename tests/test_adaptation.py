@@ -36,7 +36,7 @@ def ten_images(probability):
 
 
 def test_labels_start_from_the_source_network_and_follow_the_running_mean():
-    labels, everyone = PseudoLabels(10, confidence=0.6), torch.arange(10)
+    labels, everyone = PseudoLabels(10, confidence=0.6, alignment=True), torch.arange(10)
     labels.start(ten_images(0.8).softmax(dim=1))
     assert labels.look_up(everyone).tolist() == list(range(10))
     turned = ten_images(0.8).flip(0)
@@ -53,17 +53,19 @@ def test_labels_start_from_the_source_network_and_follow_the_running_mean():
 
 def test_a_digit_that_is_rarely_predicted_is_given_its_share():
     """Distribution alignment: probabilities are divided by their means over all target images."""
-    labels = PseudoLabels(10, confidence=0.5)
+    labels = PseudoLabels(10, confidence=0.5, alignment=True)
     shares = torch.zeros(10, 10)
     shares[:, 3], shares[:, 8] = 0.9, 0.1
     shares[9, 3], shares[9, 8] = 0.6, 0.4           # of all, this is the likeliest 8
     labels.start(shares)
     # 3 has 0.87 of all, 8 has 0.13: the last is 0.6 / 0.87 = 0.69 to 0.4 / 0.13 = 3.08, the others 1.03 to 0.77
     assert labels.look_up(torch.arange(10)).tolist() == [3] * 9 + [8]
+    labels.alignment = False
+    assert labels.look_up(torch.arange(10)).tolist() == [3] * 10, "the means as they are"
 
 
 def test_labels_follow_the_images_that_were_seen_alone():
-    labels = PseudoLabels(10, confidence=0.3)
+    labels = PseudoLabels(10, confidence=0.3, alignment=True)
     labels.start(ten_images(0.8).softmax(dim=1))
     before = labels.means.clone()
     labels.update(torch.tensor([7, 2]), torch.stack([logits_of(1, 0.9), logits_of(5, 0.9)]))
@@ -94,7 +96,7 @@ def test_digits_that_a_split_lacks():
 
 
 def test_before_the_first_prediction_no_image_has_a_label():
-    assert PseudoLabels(3, confidence=0.6).look_up(torch.arange(3)).tolist() == [NO_LABEL] * 3
+    assert PseudoLabels(3, confidence=0.6, alignment=True).look_up(torch.arange(3)).tolist() == [NO_LABEL] * 3
 
 
 def test_images_without_label_add_nothing_to_the_loss():
@@ -104,7 +106,7 @@ def test_images_without_label_add_nothing_to_the_loss():
 
 
 def test_a_checkpoint_keeps_the_labels():
-    labels, other = PseudoLabels(10, 0.5), PseudoLabels(10, 0.5)
+    labels, other = (PseudoLabels(10, 0.5, alignment=True) for _ in range(2))
     labels.start(ten_images(0.9).softmax(dim=1))
     other.load_state_dict(labels.state_dict())
     assert other.look_up(torch.tensor([9, 4])).tolist() == [9, 4]
