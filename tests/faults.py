@@ -419,7 +419,7 @@ FAULTS = {
          "means = means * self.means.mean(dim=0).clamp(min=1e-4)",
          ALIGNMENT),
         ("mean(dim=0).clamp(min=1e-4)", "mean(dim=0)", ALIGNMENT),
-        ("(aligned / aligned.sum(dim=1, keepdim=True)).max(dim=1)", "aligned.max(dim=1)", ENSEMBLE),
+        ("means = means / means.sum(dim=1, keepdim=True)", "pass", ENSEMBLE),
         ("self.means[indices] = self.MOMENTUM", "self.means[:] = self.MOMENTUM", SOME_SEEN),
         ("        self.means.copy_(probabilities)\n", "        pass\n", ENSEMBLE, DANN_PSEUDO),
         ("torch.randn(size, size)", "torch.rand(size, size)", MULTILINEAR),
