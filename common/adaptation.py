@@ -11,7 +11,6 @@ from common.data.images import left_out, list_images, stream_images
 from common.data.layout import DIGIT_SIZE, DOMAINS, load_digits
 from common.files import written_whole
 from common.training.augment import (
-    add_neighbours,
     blur,
     chance,
     change_geometry,
@@ -49,8 +48,6 @@ AUGMENTATION = (
     Setting("inversion",      bool,  False,  True, False, "turn half of the digits into negatives", neutral=False),
     Setting("backgrounds",    float,   0.0,   0.8,   0.5, "fraction of gray source digits put on backgrounds", bounds=(0, 1),
             neutral=0.0, note="on corners of target images, as MNIST-M was made; not in DANN's bounds"),
-    Setting("neighbours",     float,   0.0,   0.7,   0.3, "probability that a coloured source digit has a neighbour",
-            bounds=(0, 1), neutral=0.0, note="at either side"),
     Setting("blur",           float,   0.0,   0.7,   0.0, "fraction of coloured source digits that are blurred", bounds=(0, 1),
             neutral=0.0),
     Setting("permute_colours", bool, False,  True, False, "random order of a source digit's colour channels", neutral=False),
@@ -72,13 +69,10 @@ def augment(images, settings, backgrounds=None):
     """Source digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
     `backgrounds`, unlabelled target images of the same shape, are what gray digits are put on; without them, on nothing.
-    A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: neighbours, blur and
-    any size.
+    A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: blur and any size.
     """
-    if settings["enlarge"] or settings["neighbours"] or settings["blur"] or settings["backgrounds"]:
+    if settings["enlarge"] or settings["blur"] or settings["backgrounds"]:
         gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
-    if settings["neighbours"]:
-        images = torch.where(gray, images, add_neighbours(images, settings["neighbours"]))
     if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:
         largest = 1 + settings["enlarge"] * ~gray.view(-1, 1) if settings["enlarge"] else 1
         images = change_geometry(images, settings["rotation"], (1 - settings["shrink"], largest), settings["shift"])
@@ -100,7 +94,7 @@ NO_LABEL = -100     # which F.cross_entropy leaves out
 def augment_target(images, settings):
     """Digits of the target float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
-    They keep their own neighbours, backgrounds, size, sharpness and colours: these are what the networks are to adapt to.
+    They keep their own backgrounds, size, sharpness and colours: these are what the networks are to adapt to.
     """
     if settings["rotation"] or settings["shift"]:
         images = change_geometry(images, settings["rotation"], (1, 1), settings["shift"])

@@ -130,18 +130,6 @@ def test_corners_hide_the_digit(images):
     assert torch.equal(placed, (images[:, :1] > 0.7).float().expand_as(images))
 
 
-def test_neighbours_come_in_at_both_sides_and_leave_the_middle():
-    images = torch.linspace(0, 1, 16).view(16, 1, 1, 1).expand(16, 3, 28, 28).contiguous()
-    changed = augment.add_neighbours(images, 1.0)
-    middle = slice(14 - 7, 14 + 7)      # half of the smallest distance, 0.55 of 28 pixels, at either side
-    assert torch.equal(changed[..., middle], images[..., middle])
-    others = (changed[..., 0, :] != images[..., 0, :])[:, 0]
-    # of the 16, one on average is drawn as its own neighbour
-    assert others[:, 0].float().mean() > 0.7 and others[:, -1].float().mean() > 0.7
-    assert set(changed.flatten().tolist()) == set(images.flatten().tolist())
-    assert torch.equal(augment.add_neighbours(images, 0.0), images)
-
-
 def test_blur_spreads_a_point_and_keeps_its_light():
     point = torch.zeros(200, 3, 28, 28)
     point[:, :, 14, 14] = 1

@@ -7,7 +7,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from common.training.distributed import gather, share, whole
+from common.training.distributed import share, whole
 
 
 def to_float(images):
@@ -126,21 +126,6 @@ def put_on_backgrounds(images, backgrounds):
     mosaic = torch.cat([strip, strip.flip(2)], dim=2).repeat(1, 1, 2, 2)[:, :, :size, :size]
     background = torch.where(chance(images, 0.5), stretched, mosaic)
     return torch.where(images[:, :1] > _uniform(images, 0.05, 0.6), 1 - background, background)
-
-
-def add_neighbours(images, probability):
-    """Let other images of the batch come in at the left and at the right, each with that probability, as SVHN's digits have
-    neighbours that are cut off. Their centres are 0.55 to 0.85 of the width away."""
-    width, everyone = images.shape[-1], gather(images)
-    column = torch.arange(width, device=images.device).view(1, 1, 1, width)
-    result = images
-    for side in (-1, 1):
-        other = everyone[share(torch.randperm(len(everyone), device=images.device))]
-        distance = (_uniform(images, 0.55, 0.85) * width).round().long()
-        moved = other.gather(3, (column - side * distance).clamp(0, width - 1).expand_as(images))
-        beyond = side * (column - (width - 1) / 2) > distance / 2
-        result = torch.where(beyond & chance(images, probability), moved, result)
-    return result
 
 
 def blur(images, probability):
