@@ -1,8 +1,10 @@
-"""What each part of the presets `tuned` contributes: short trainings of ADDA without it, on all pairs, over seeds.
+"""What each part of ADDA's preset `tuned` contributes, and what its adversary does alone: short trainings on all pairs.
 
-    python3 -m benchmarks.levers --data hw3_data --runs runs/levers --out docs/levers.csv
+    python3 -m benchmarks.levers levers --data hw3_data --runs runs/levers --out docs/levers.csv
+    python3 -m benchmarks.levers adversary --data hw3_data --runs runs/adversary --out docs/adversary.csv
 
-Stopped, the same command goes on with what is not finished. The csv is common.results', and its rows make the table.
+If it is stopped, the same command continues with what is not finished. The csv is common.results', and its rows make the table
+that is printed.
 """
 import os
 import shlex
@@ -14,88 +16,135 @@ from common.cli import CommandParser, UserError, number, run_command, say
 from common.results import table_of, write_table
 from common.runs.jobs import Job, python, run_jobs
 
-SHORT = "--preset tuned --source-epochs 6 --epochs 6"      # 1,500 steps on the source and 1,500 that adapt
 OF_GRAY, OF_COLOURED = PAIRS[:1], PAIRS[1:]     # pairs by their source
 
 
-class Lever(NamedTuple):
+class Line(NamedTuple):
+    """A line of a study's table."""
     name: str
-    flags: str          # of p4_adda.train, which turn it off
+    run: str            # of its run folders
+    flags: str          # of p4_adda.train
     pairs: tuple = PAIRS        # those in which it does something
 
 
+def without(name, off="", pairs=PAIRS):
+    """The Line of `tuned` without one part, which the flags `off` leave out: 1,500 steps on the source, 1,500 that adapt."""
+    return Line(name, "_".join(off.replace("--", "").split()) or "all",
+                f"--preset tuned --source-epochs 6 --epochs 6 {off}".strip(), pairs)
+
+
 LEVERS = (
-    Lever("nothing: all of `tuned`", ""),
-    Lever("pseudo-labels", "--pseudo-weight 0"),
-    Lever("distribution alignment of these", "--no-alignment"),
-    Lever("the adversary", "--adversarial-weight 0"),
-    Lever("predictions shown to the discriminator", "--no-conditional"),
-    Lever("less momentum while adapting", "--beta1 0.9"),
-    Lever("standardised images", "--no-standardise"),
-    Lever("backgrounds", "--backgrounds 0", OF_GRAY),
-    Lever("negatives", "--no-inversion"),
-    Lever("neighbours", "--neighbours 0", OF_COLOURED),
-    Lever("blurred source", "--blur 0", OF_COLOURED),
-    Lever("recoloured source", "--no-permute-colours", OF_COLOURED),
-    Lever("shrunk source", "--shrink 0"),
-    Lever("enlarged source", "--enlarge 0", OF_COLOURED),
-    Lever("turned and shifted digits", "--rotation 0 --shift 0"),
+    without("nothing: all of `tuned`"),
+    without("pseudo-labels", "--pseudo-weight 0"),
+    without("distribution alignment of pseudo-labels", "--no-alignment"),
+    without("the adversary", "--adversarial-weight 0"),
+    without("predictions shown to the discriminator", "--no-conditional"),
+    without("less momentum while adapting", "--beta1 0.9"),
+    without("standardised images", "--no-standardise"),
+    without("backgrounds", "--backgrounds 0", OF_GRAY),
+    without("negatives", "--no-inversion"),
+    without("blurred source", "--blur 0", OF_COLOURED),
+    without("recoloured source", "--no-permute-colours", OF_COLOURED),
+    without("shrunk source", "--shrink 0"),
+    without("enlarged source", "--enlarge 0", OF_COLOURED),
+    without("turned and shifted digits", "--rotation 0 --shift 0"),
+)
+# no pseudo-labels, and images that are only standardised. Rows of a csv are found by their command's text, so keep the order
+ALONE, FAST = "--preset report --standardise", "--lr 1e-3 --discriminator-lr 1e-3"
+STEPS = "--steps-per-epoch 250 --source-epochs 6 --epochs {} --beta1 0.5 --encoder-lr 1e-4"
+ADVERSARY = (
+    Line("discriminator at 1e-4", "discriminator_1e-4", f"{ALONE} --lr 1e-3 {STEPS.format(6)} --discriminator-lr 1e-4"),
+    Line("discriminator at 1e-3", "discriminator_1e-3", f"{ALONE} {FAST} {STEPS.format(6)}"),
+    Line("… and negatives of half of the digits", "inversion", f"{ALONE} --inversion {FAST} {STEPS.format(6)}"),
+    Line("… and 5,000 steps that adapt, not 1,500", "long", f"{ALONE} --inversion {FAST} {STEPS.format(20)}"),
 )
 
 
-def flags_of(lever, source, target):
-    """The flags of p4_adda.train that make a lever's run on a pair, in any place and with any seed."""
-    return shlex.split(f"--source {source} --target {target} {SHORT} {lever.flags}")
+def flags_of(line, source, target):
+    """The flags of p4_adda.train that make a Line's run on a pair, in any place and with any seed."""
+    return shlex.split(f"--source {source} --target {target} {line.flags}")
 
 
-def command_of(lever, source, target):
-    """The training command of a lever on a pair, as the csv has it."""
-    return shlex.join(["python3", "-m", "p4_adda.train", *flags_of(lever, source, target)])
+def command_of(line, source, target):
+    """The training command of a Line on a pair, as the csv has it."""
+    return shlex.join(["python3", "-m", "p4_adda.train", *flags_of(line, source, target)])
 
 
-def jobs(data, runs, seeds, device):
-    """A training each, the first seed's first, so that a study that is stopped has whole columns."""
+def jobs(lines, data, runs, seeds, device):
+    """A training each, the first seed's first, so that a study that is stopped has whole seeds."""
     for seed in range(seeds):
-        for lever in LEVERS:
-            for source, target in lever.pairs:
-                name = f"{source}-{target}_{'_'.join(lever.flags.replace('--', '').split()) or 'all'}_seed{seed}"
-                yield Job(name, [*python("p4_adda.train"), *flags_of(lever, source, target), "--data", str(data),
+        for line in lines:
+            for source, target in line.pairs:
+                name = f"{source}-{target}_{line.run}_seed{seed}"
+                yield Job(name, [*python("p4_adda.train"), *flags_of(line, source, target), "--data", str(data),
                                  "--seed", str(seed), "--device", device, "--run", str(runs / name), "--resume"],
                           environment={"OMP_NUM_THREADS": "1"})
 
 
-def levers_table(rows):
-    """The `rows` of common.results.table_of as lines of markdown: accuracy in %, and what is lost without each lever."""
+def percent(row, column="mean"):
+    """A column of a row of the csv, in percent."""
+    return 100 * float(row[column])
+
+
+def spread_of(row):
+    """The standard deviation of a row of the csv as the end of a cell; nothing for a single seed."""
+    return f" ± {percent(row, 'standard_deviation'):.1f}" if row["standard_deviation"] else ""
+
+
+def lever_cell(row, whole):
+    """Accuracy in %, and what it changes beside the row of `whole`."""
+    change = "" if row is whole else f" ({percent(row) - percent(whole):+.1f})"
+    return f"{percent(row):.1f}{spread_of(row)}{change}"
+
+
+def adversary_cell(row, _):
+    """Accuracy in % of the source alone and adapted."""
+    before = percent(row, "source_only_mean")
+    return f"{before:.1f} → {percent(row):.1f}{spread_of(row)} ({percent(row) - before:+.1f})"
+
+
+class Study(NamedTuple):
+    lines: tuple
+    head: str           # of the column of their names
+    cell: object        # a function of a Line's row of the csv and the first Line's, of the same pair
+
+
+STUDIES = {"levers": Study(LEVERS, "without", lever_cell), "adversary": Study(ADVERSARY, "the adversary alone", adversary_cell)}
+
+
+def markdown(study, rows):
+    """The `rows` of common.results.table_of as lines of markdown, for a study of STUDIES."""
+    lines, head, cell = STUDIES[study]
     by_command = {row["command"]: row for row in rows}
 
-    def cell(lever, pair):
-        if pair not in lever.pairs:
+    def cell_of(line, pair):
+        if pair not in line.pairs:
             return "–"
-        row, whole = (by_command[command_of(one, *pair)] for one in (lever, LEVERS[0]))
-        spread = f" ± {100 * float(row['standard_deviation']):.1f}" if row["standard_deviation"] else ""
-        change = "" if row is whole else f" ({100 * (float(row['mean']) - float(whole['mean'])):+.1f})"
-        return f"{100 * float(row['mean']):.1f}{spread}{change}"
-    lines = [["without", *(f"{NAMES[source]} → {NAMES[target]}" for source, target in PAIRS)], ["---"] * (1 + len(PAIRS)),
-             *([lever.name, *(cell(lever, pair) for pair in PAIRS)] for lever in LEVERS)]
-    return [f"| {' | '.join(line)} |" for line in lines]
+        return cell(by_command[command_of(line, *pair)], by_command[command_of(lines[0], *pair)])
+    table = [[head, *(f"{NAMES[source]} → {NAMES[target]}" for source, target in PAIRS)], ["---"] * (1 + len(PAIRS)),
+             *([line.name, *(cell_of(line, pair) for pair in PAIRS)] for line in lines)]
+    return [f"| {' | '.join(line)} |" for line in table]
 
 
 def main():
-    parser = CommandParser(description="Train ADDA without one part of preset tuned at a time, and write what that costs.")
+    parser = CommandParser(description="Train ADDA without one part of preset tuned at a time, or with its adversary alone; "
+                                       "write a csv, and print it as a table.")
+    parser.add_argument("study", choices=STUDIES, help="levers: without one part at a time; adversary: the adversary alone")
     parser.add_argument("--data", type=Path, default=Path("hw3_data"), metavar="DIR", help="a folder in the course layout")
-    parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="where the run folders go")
+    parser.add_argument("--runs", type=Path, required=True, metavar="DIR",
+                        help="folder of run folders; all that is finished in it enters the csv")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="csv to write")
-    parser.add_argument("--seeds", type=number(int, 1), default=3, metavar="N", help="how many seeds (default: 3)")
+    parser.add_argument("--seeds", type=number(int, 1), default=3, metavar="N", help="seeds 0 to N - 1 (default: 3)")
     parser.add_argument("--jobs", type=number(int, 1), default=max(1, (os.cpu_count() or 1) // 2), metavar="N",
                         help="how many trainings at once (default: half of the cores)")
     parser.add_argument("--device", default="auto", help="cpu, cuda … (default: cuda where there is one)")
     args = parser.parse_args()
-    failed = run_jobs(list(jobs(args.data, args.runs, args.seeds, args.device)), args.jobs)
+    failed = run_jobs(list(jobs(STUDIES[args.study].lines, args.data, args.runs, args.seeds, args.device)), args.jobs)
     if failed:
         raise UserError(f"{', '.join(failed)} failed, see above; the same command goes on with what is not finished")
     rows = table_of([args.runs])
     write_table(rows, args.out)
-    say("\n".join(levers_table(rows)))
+    say("\n".join(markdown(args.study, rows)))
 
 
 if __name__ == "__main__":

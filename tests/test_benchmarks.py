@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import levers, precision, scaling, throughput, waiting
 from benchmarks.measure import TRAININGS, Counter, Stopwatch, in_fresh_process, train_watched
-from tests.conftest import run_here
+from tests.conftest import REPOSITORY, run_here
 
 CPU = torch.device("cpu")
 
@@ -108,26 +108,46 @@ def test_a_step_never_waits_for_the_device(problem, preset, sample_data, monkeyp
     train_watched(problem, Device(), "--data", sample_data, "--limit", 8, "--batch-size", 4, "--preset", preset, *short)
 
 
-def test_levers_compares_each_part_with_all_of_them(sample_data, tmp_path, monkeypatch, capsys):
+SHORT = "--preset sample --limit 60 --source-epochs 1 --epochs 1"
+
+
+@pytest.mark.parametrize("study", levers.STUDIES)
+def test_levers_trains_each_line_and_makes_its_table(study, sample_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(levers, "run_jobs", run_here)
-    monkeypatch.setattr(levers, "SHORT", "--preset sample --limit 60 --source-epochs 1 --epochs 1")
-    whole, pseudo = levers.Lever("nothing: all", ""), levers.Lever("pseudo-labels", "--pseudo-weight 0", levers.OF_GRAY)
-    monkeypatch.setattr(levers, "LEVERS", (whole, pseudo))
-    words = ["levers", "--data", sample_data, "--runs", tmp_path / "runs", "--out", tmp_path / "levers.csv", "--seeds", 2]
+    lines = (levers.Line("nothing: all", "all", SHORT),
+             levers.Line("pseudo-labels", "pseudo-weight_0", f"{SHORT} --pseudo-weight 0", levers.OF_GRAY))
+    monkeypatch.setitem(levers.STUDIES, study, levers.STUDIES[study]._replace(lines=lines))
+    words = ["levers", study, "--data", sample_data, "--runs", tmp_path / "runs", "--out", tmp_path / "out.csv", "--seeds", 2]
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
     levers.main()
 
-    def accuracies(name):
+    def accuracies(name, key="target_accuracy"):
         files = [tmp_path / f"runs/{name}_seed{seed}/summary.json" for seed in (0, 1)]
-        return [json.loads(file.read_text())["target_accuracy"] for file in files]
+        return [100 * json.loads(file.read_text())[key] for file in files]
+
+    def change(less, more):
+        return f"({statistics.mean(more) - statistics.mean(less):+.1f})"
     both, less = accuracies("usps-mnistm_all"), accuracies("usps-mnistm_pseudo-weight_0")
-    mean, lost = statistics.mean(both), statistics.mean(less) - statistics.mean(both)
+    both_is, less_is = (f"{statistics.mean(each):.1f} ± {statistics.stdev(each):.1f}" for each in (both, less))
     header, _, first, second = capsys.readouterr().out.splitlines()[-4:]
-    assert header == "| without | USPS → MNIST-M | MNIST-M → SVHN | SVHN → USPS |"
-    assert first.startswith(f"| nothing: all | {100 * mean:.1f} ± {100 * statistics.stdev(both):.1f} | ")
-    assert second.startswith(f"| pseudo-labels | {100 * statistics.mean(less):.1f} ± ")
-    assert second.endswith(f" ({100 * lost:+.1f}) | – | – |")
-    with open(tmp_path / "levers.csv", newline="") as file:
+    if study == "levers":
+        assert header == "| without | USPS → MNIST-M | MNIST-M → SVHN | SVHN → USPS |"
+        assert first.startswith(f"| nothing: all | {both_is} | ")
+        assert second == f"| pseudo-labels | {less_is} {change(both, less)} | – | – |"
+    else:
+        before = accuracies("usps-mnistm_pseudo-weight_0", "source_only_accuracy")
+        assert header == "| the adversary alone | USPS → MNIST-M | MNIST-M → SVHN | SVHN → USPS |"
+        assert second == f"| pseudo-labels | {statistics.mean(before):.1f} → {less_is} {change(before, less)} | – | – |"
+    with open(tmp_path / "out.csv", newline="") as file:
         rows = {row["command"]: row for row in csv.DictReader(file)}
     assert len(rows) == 4 and {row["seeds"] for row in rows.values()} == {"2"}
-    assert float(rows[levers.command_of(whole, "usps", "mnistm")]["mean"]) == pytest.approx(mean, abs=1e-4)
+    whole = rows[levers.command_of(lines[0], "usps", "mnistm")]
+    assert 100 * float(whole["mean"]) == pytest.approx(statistics.mean(both), abs=1e-2)
+
+
+@pytest.mark.parametrize("study", levers.STUDIES)
+def test_the_page_on_adaptation_has_the_studies_tables(study):
+    with open(REPOSITORY / "docs" / f"{study}.csv", newline="") as file:
+        table = levers.markdown(study, list(csv.DictReader(file)))
+    page = (REPOSITORY / "docs" / "adaptation.md").read_text(encoding="utf-8")
+    assert "\n".join(table) in page
