@@ -8,6 +8,7 @@ that is printed.
 """
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,9 +105,10 @@ def adversary_cell(row, _):
 
 
 class Study(NamedTuple):
+    """A table: its lines, and how it is written."""
     lines: tuple
     head: str           # of the column of their names
-    cell: object        # a function of a Line's row of the csv and the first Line's, of the same pair
+    cell: Callable      # of a Line's row of the csv and the first Line's, of the same pair
 
 
 STUDIES = {"levers": Study(LEVERS, "without", lever_cell), "adversary": Study(ADVERSARY, "the adversary alone", adversary_cell)}
