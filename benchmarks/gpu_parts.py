@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.measure import VARIANTS, ceilings, train, train_watched
+from benchmarks.measure import ceilings, stepping, train, train_watched
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
 from common.adaptation import PAIRS
@@ -48,6 +48,7 @@ DIFFERENT = 1000        # images of a split, which come again under other names:
 KINDS = ("p3:usps-mnistm:dann", "p4:usps-mnistm", "p2:uniform", "p1", "p3:mnistm-svhn:source", "p3:mnistm-svhn:dann",
          "p3:svhn-usps:dann", "p4:mnistm-svhn", "p4:svhn-usps", "p3:usps-mnistm:source", "p3:svhn-usps:source")
 STEPS = {"p3": "400", "p4": "1500"}     # of an epoch whose time is compared: some seconds
+AT_ONCE = 8             # trainings of real data, whose kernels are small
 TINY = ("--limit", "24", "--batch-size", "8")       # of every training without a GPU
 
 
@@ -181,24 +182,24 @@ def emptied(folder):
 # ---- 3: throughput ---------------------------------------------------------------------------------------------------
 
 def throughput(place):
-    args = SimpleNamespace(limit=None, batch_size=None, rounds=2, seconds=2, workers=8)
+    args = SimpleNamespace(limit=None, batch_size=None, rounds=1, seconds=3, workers=8)
     if not place.gpu:
         args = SimpleNamespace(limit=6, batch_size=2, rounds=1, seconds=0, workers=0)
     order = ("p3", "p1", "p2", "p4")
     precision = pick_precision(place.device)
     # the most important first, and compilation, which takes longest, last
-    for variant in sorted(VARIANTS, key=lambda variant: "compile" in variant) if place.gpu else ("eager",):
+    for variant in ("usual", "eager", "deterministic", "compile") if place.gpu else ("usual",):
         for problem in order:
             yield f"{variant} {problem}", partial(speed, problem, args, place, precision, variant)
-        if variant == "eager":
+        if variant == ("eager" if place.gpu else "usual"):
             for problem in order:
                 yield f"profile {problem}", partial(profile, problem, args, place, precision)
 
 
 def speed(problem, args, place, precision, variant):
-    if variant != "eager":
+    if variant != "usual":
         args = SimpleNamespace(**vars(args) | {"rounds": 1})
-    found = measure(problem, args, place.official(), place.device, precision, variant, reference=variant == "eager")
+    found = measure(problem, args, place.official(), place.device, precision, variant, reference=variant == "usual")
     return found._asdict()
 
 
@@ -217,7 +218,8 @@ def profile(problem, args, place, precision):
             torch.cuda.synchronize()
         profiler.stop()
     words = () if place.gpu else ("--limit", args.limit, "--batch-size", args.batch_size)
-    train_watched(problem, watch, "--data", place.official(), "--device", place.device, "--precision", precision, *words)
+    with stepping(problem, "eager"):        # a graph's kernels belong to no operation
+        train_watched(problem, watch, "--data", place.official(), "--device", place.device, "--precision", precision, *words)
     # of what the host calls, each with the time of the kernels that it starts
     rows = [[event.key, event.count / steps, (event.self_device_time_total if place.gpu else event.self_cpu_time_total)
              / 1000 / steps] for event in profiler.key_averages() if event.device_type == torch.autograd.DeviceType.CPU]
@@ -318,26 +320,34 @@ def real_data(place):
     if not PACK.is_file():
         return
     # alone at first, for the time that one run takes
-    yield "p4 alone", partial(train_real, place, [real_job(place, "p4:usps-mnistm", 0)])
-    adapting = [run.selector for run in RUNS if run.problem == "p4" or run.selector.endswith(":dann")]
-    for seed in range(20 if place.gpu else 1):
-        jobs = [real_job(place, selector, seed) for selector in (adapting if place.gpu else adapting[-1:])]
-        if seed == 0 and place.gpu:
-            jobs.insert(0, real_job(place, "p3:usps-mnistm:dann", 0, "report"))
-        yield f"seed {seed}", partial(train_real, place, jobs)
+    for selector in ("p4:usps-mnistm", "p4:svhn-usps")[:2 if place.gpu else 1]:
+        yield f"{selector} alone", partial(train_real, place, [real_job(place, selector, 0)])
+    yield "side by side", partial(train_real, place, [real_job(place, *run) for run in real_runs()[:None if place.gpu else 2]])
 
 
-def real_job(place, selector, seed, preset="tuned"):
+def real_runs():
+    """(selector, seed, preset, further flags) of the runs that are trained side by side, the most important first."""
+    pairs = [f"{source}-{target}" for source, target in PAIRS]
+    tuned = [(selector, seed, "tuned") for seed in range(3) for pair in pairs for selector in (f"p4:{pair}", f"p3:{pair}:dann")]
+    bounds = [(f"p3:{pair}:{mode}", 0, "tuned") for pair in pairs for mode in ("source", "target")]
+    no_adversary = [(f"p4:{pair}", seed, "tuned", "--adversarial-weight", "0") for seed in range(3) for pair in pairs]
+    # of the report's DANN the cheapest pair alone: the others take ten times as long
+    report = [(f"p4:{pair}", 0, "report") for pair in pairs] + [
+        (f"p3:svhn-usps:{mode}", 0, "report") for mode in ("source", "dann", "target")]
+    return [*tuned, *bounds, *no_adversary, *report]
+
+
+def real_job(place, selector, seed, preset="tuned", *more):
     problem, name, flags = words_of(selector)
     small = () if place.gpu else ("--epochs", "1", "--source-epochs", "1", "--steps-per-epoch", "2")
-    name = f"{preset}_{name}_seed{seed}"
+    name = "_".join([preset, name, *(word.strip("-") for word in more), f"seed{seed}"])
     return Job(name, [*python(f"{PACKAGES[problem]}.train"), "--data", str(place.real()), "--resume", "--run",
-                      str(place.scratch / "real" / name), "--preset", preset, "--seed", str(seed), *flags,
+                      str(place.scratch / "real" / name), "--preset", preset, "--seed", str(seed), *flags, *more,
                       *place.words(problem), *small])
 
 
 def train_real(place, jobs):
-    """Train these runs side by side; each that ends is told at once."""
+    """Train these runs, several side by side; each that ends is told at once."""
     over, told = threading.Event(), set()
 
     def tell_finished():
@@ -354,7 +364,7 @@ def train_real(place, jobs):
     watcher.start()
     started = time.monotonic()
     try:
-        failed = run_jobs(jobs, len(jobs))
+        failed = run_jobs(jobs, AT_ONCE)
     finally:
         over.set()
         watcher.join()

@@ -1,7 +1,6 @@
 """Tools of the benchmarks: our training under a stopwatch, clocks, memory, what the device can do at best."""
 import contextlib
 import ctypes
-import functools
 import gc
 import importlib
 import math
@@ -22,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from common import cli
 from common.runs.jobs import python
+from common.training import recording
 
 PAIR = ("--source", "usps", "--target", "mnistm")
 TRAININGS = {       # the module that trains each problem, and the flags that it needs
@@ -30,8 +30,9 @@ TRAININGS = {       # the module that trains each problem, and the flags that it
     "p3": ("p3_dann.train", (*PAIR, "--mode", "dann")),
     "p4": ("p4_adda.train", (*PAIR, "--source-epochs", "1")),
 }
-# how a step is run: as it is, its networks by torch.compile, all of it as one CUDA graph, both, by kernels that repeat exactly
-VARIANTS = ("eager", "compile", "graphs", "compile+graphs", "deterministic")
+# how a step is run: as train.py does, on a GPU recorded as a CUDA graph; without that; with it, its networks by torch.compile;
+# with it, by kernels that repeat exactly
+VARIANTS = ("usual", "eager", "compile", "deterministic")
 
 
 # ---- our training ----------------------------------------------------------------------------------------------------
@@ -51,18 +52,18 @@ class Through(Exception):
 def train_watched(problem, watch, *words, epoch=-1):
     """As `train`, with a run folder of its own, until the end of the steps of one epoch (counted from 0; -1: the last).
 
-    That epoch's batches go through `watch`, a function of an iterable.
+    That epoch's batches go through `watch`, a function of an iterable, before the run takes them: when the next is asked for,
+    the step on the one before is under way.
     """
     module = importlib.import_module(TRAININGS[problem][0])
 
+    def watched(indices):
+        yield from watch(indices)
+        raise Through
+
     class Run(module.Run):
-        def batches(self, *arguments):
-            batches = super().batches(*arguments)
-            if self.epoch != epoch % self.epochs:
-                yield from batches
-            else:
-                yield from watch(batches)
-                raise Through
+        def batches(self, indices, averages):
+            return super().batches(watched(indices) if self.epoch == epoch % self.epochs else indices, averages)
 
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(module, "Run", Run), contextlib.suppress(Through):
         adapting = ("--source-epochs", 0) if problem == "p3" else ()      # DANN's step, not that of the source alone
@@ -93,32 +94,9 @@ class Stopwatch:
         return time.perf_counter()
 
 
-def graphed(batches, warm_up=5):
-    """Hands on `warm_up` batches, records the work on one more as a CUDA graph, and replays that for each of the others.
-
-    The batches are int64 tensors of one shape on the GPU. What the loop computes on the host, such as a learning rate or the
-    weight of the reversed gradient, stays what it was at the recorded step: this is for timing.
-    """
-    batches, stream, graph = iter(batches), torch.cuda.Stream(), torch.cuda.CUDAGraph()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(warm_up):
-            yield next(batches)
-    torch.cuda.current_stream().wait_stream(stream)
-    held = next(batches).clone()
-    with torch.cuda.graph(graph, stream=stream):
-        yield held
-    for batch in batches:
-        held.copy_(batch)
-        graph.replay()
-
-
 @contextlib.contextmanager
 def stepping(problem, variant):
-    """While this is entered, that problem's training steps as the variant, one of VARIANTS, says.
-
-    Gives a function of an iterable of batches through which those that are trained on must go, outermost.
-    """
+    """While this is entered, that problem's training steps as the variant, one of VARIANTS, says."""
     module, cudnn = importlib.import_module(TRAININGS[problem][0]), torch.backends.cudnn
     wrap, deterministic = module.wrap, cudnn.deterministic
 
@@ -127,15 +105,14 @@ def stepping(problem, variant):
         network.compile()
         return network
     with contextlib.ExitStack() as patches:
-        if "compile" in variant:
+        if variant == "compile":
             torch.compiler.reset()      # each call makes networks anew, and of a kind only some are compiled
             patches.enter_context(mock.patch.object(module, "wrap", compiled))
-        if "graphs" in variant:     # Adam refuses to be recorded without
-            adam = functools.partial(torch.optim.Adam, capturable=True)
-            patches.enter_context(mock.patch.object(torch.optim, "Adam", adam))
+        if variant == "eager":
+            patches.enter_context(mock.patch.object(recording, "can_record", lambda device: False))
         cudnn.deterministic = deterministic or variant == "deterministic"
         try:
-            yield graphed if "graphs" in variant else iter
+            yield
         finally:
             cudnn.deterministic = deterministic
 

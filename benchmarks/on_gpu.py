@@ -106,23 +106,23 @@ def table_of_checks(items):
 
 def tables_of_throughput(found):
     speeds = {item: Speed(**result) for item, result in found.items() if not item.startswith("profile")}
-    eager = [speed for item, speed in speeds.items() if item.startswith("eager ")]
-    if not eager:
+    usual = [speed for item, speed in speeds.items() if item.startswith("usual ")]
+    if not usual:
         return
-    yield "Training against the reference loops", indented(SPEED, [speed_row(speed) for speed in eager])
-    yield "Training against the ceilings", indented(CEILING, [ceiling_row(speed) for speed in eager])
+    yield "Training against the reference loops", indented(SPEED, [speed_row(speed) for speed in usual])
+    yield "Training against the ceilings", indented(CEILING, [ceiling_row(speed) for speed in usual])
     rows = []
-    for speed in eager:
-        usual = statistics.median(speed.here)
+    for speed in usual:
+        rate_here = statistics.median(speed.here)
         for variant in VARIANTS:
             if other := speeds.get(f"{variant} {speed.problem}"):
                 rate = statistics.median(other.here)
-                rows.append([speed.problem, variant, f"{rate:.1f}", f"{1000 * other.images / rate:.2f}", f"{rate / usual:.2f}",
-                             f"{100 * rate / other.images * other.flops / other.product:.0f} %",
+                rows.append([speed.problem, variant, f"{rate:.1f}", f"{1000 * other.images / rate:.2f}",
+                             f"{rate / rate_here:.2f}", f"{100 * rate / other.images * other.flops / other.product:.0f} %",
                              f"{other.growth[1] / 2**20:.0f}"])
-    yield "How a step is run", indented(("", "", "images/s", "ms a step", "of eager", "share of the product", "MiB"), rows)
+    yield "How a step is run", indented(("", "", "images/s", "ms a step", "of usual", "share of the product", "MiB"), rows)
     rows = []
-    for speed in eager:
+    for speed in usual:
         if profile := found.get(f"profile {speed.problem}"):
             step = 1000 * speed.images / statistics.median(speed.here)
             rows.append([speed.problem, "all", "", f"{profile['ms']:.2f}", f"{100 * profile['ms'] / step:.0f} %"])
@@ -178,7 +178,7 @@ def table_of_real(found):
     runs = {item.removeprefix("run "): result for item, result in found.items() if item.startswith("run ")}
     if not runs:
         return None
-    alone = found.get("p4 alone", {}).get("runs", [])
+    alone = [run for item, result in found.items() if item.endswith(" alone") for run in result["runs"]]
     percent = lambda share: "" if share is None else f"{100 * share:.2f}"
     rows = [[name, percent(run["target_accuracy"]), percent(run.get("source_only_accuracy")), str(run["train_images"]),
              f"{run['train_seconds']:.1f}", "alone" if name in alone else "beside others"] for name, run in runs.items()]

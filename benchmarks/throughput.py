@@ -24,7 +24,7 @@ from benchmarks.measure import (
     stepping,
     train_watched,
 )
-from common.cli import CommandParser, UsageError, UserError, format_table, number, progress, run_command, say
+from common.cli import CommandParser, UserError, format_table, number, progress, run_command, say
 from common.training.device import hardware_name, pick_device, pick_precision
 
 # each problem's reference loop, and how many batches a step takes: one, or one of either domain
@@ -47,7 +47,7 @@ class Speed(NamedTuple):
     copy: float
 
 
-def measure(problem, args, data, device, precision, variant="eager", reference=True):
+def measure(problem, args, data, device, precision, variant="usual", reference=True):
     """Time both loops of a problem, or ours alone, in that one of measure.VARIANTS: a Speed.
 
     `args` as of main(). Raises UserError if an epoch is too short to be timed.
@@ -64,8 +64,8 @@ def measure(problem, args, data, device, precision, variant="eager", reference=T
     images = settings["batch_size"] * batches       # a step
 
     def ours(watch):
-        with stepping(problem, variant) as through:
-            train_watched(problem, lambda batches: through(watch(batches)), *words)
+        with stepping(problem, variant):
+            train_watched(problem, watch, *words)
     sides = {"reference": partial(loop, settings, device, args.workers)} if reference else {}
     sides["here"] = ours
 
@@ -118,16 +118,14 @@ def main():
     parser.add_argument("--seconds", type=number(float, 0), default=10.0, metavar="S", help="at most for each (default: 10)")
     parser.add_argument("--workers", type=number(int, 0), default=2, metavar="N",
                         help="processes of each DataLoader of the reference (default: 2, as pytorch/examples' dcgan)")
-    parser.add_argument("--step", choices=VARIANTS, default="eager", metavar="HOW",
-                        help=f"how ours is run: {', '.join(VARIANTS)} (default: eager, as train.py does)")
+    parser.add_argument("--step", choices=VARIANTS, default="usual", metavar="HOW",
+                        help=f"how ours is run: {', '.join(VARIANTS)} (default: usual, as train.py does)")
     args = parser.parse_args()
     device = pick_device(args.device)
-    if "graphs" in args.step and device.type != "cuda":
-        raise UsageError(f"--step {args.step} needs a CUDA GPU; on {device} there are no CUDA graphs")
     precision = pick_precision(device, args.precision)
     with data_folder(args.data) as data:
         speeds = [measure(problem, args, data, device, precision, args.step) for problem in args.problem or TRAININGS]
-    how = "" if args.step == "eager" else f", {args.step}"
+    how = "" if args.step == "usual" else f", {args.step}"
     say(f"{hardware_name(device)}; reference in float32, here in {precision}{how}; {args.rounds} rounds\n")
     say(format_table(SPEED, [speed_row(speed) for speed in speeds]))
     say(f"\nHere, and a matrix product in {precision} and a copy, measured in the same rounds:\n")

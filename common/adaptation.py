@@ -133,7 +133,7 @@ class PseudoLabels(nn.Module):
             means = means / self.means.mean(dim=0).clamp(min=1e-4)
             means = means / means.sum(dim=1, keepdim=True)
         confidence, labels = means.max(dim=1)
-        return torch.where(confidence >= self.confidence, labels, NO_LABEL)
+        return labels.masked_fill(~(confidence >= self.confidence), NO_LABEL)
 
     def loss(self, logits, indices):
         """The label loss of the `logits` [N, 10] that the network now gives the images `indices` int64 [N], which enter their

@@ -73,7 +73,7 @@ def main():
 
     torch.manual_seed(settings["seed"])
     vae = wrap(VAE(), device)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=settings["lr"], fused=True)
+    optimizer = torch.optim.Adam(vae.parameters(), lr=settings["lr"], fused=True, capturable=True)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
     fixed_latent = torch.randn(32, LATENT_SIZE, generator=torch.Generator().manual_seed(settings["seed"])).to(device)
     run = Run(settings, settings["epochs"], dict(vae=vae, optimizer=optimizer, schedule=schedule))

@@ -132,8 +132,8 @@ def main():
     averaged, update_average = moving_average(generator, settings["ema_decay"])
     generator, discriminator = wrap(generator, device), wrap(Discriminator().apply(initialise), device)
     betas = (settings["beta1"], 0.999)
-    optimizers = (torch.optim.Adam(generator.parameters(), settings["generator_lr"], betas, fused=True),
-                  torch.optim.Adam(discriminator.parameters(), settings["discriminator_lr"], betas, fused=True))
+    optimizers = [torch.optim.Adam(network.parameters(), settings[f"{name}_lr"], betas, fused=True, capturable=True)
+                  for name, network in (("generator", generator), ("discriminator", discriminator))]
     schedules = [torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
                  for optimizer in optimizers]
     run = Run(settings, settings["epochs"], dict(

@@ -3,7 +3,6 @@
     python3 -m p3_dann.train --source usps --target mnistm --mode dann --data hw3_data --run runs/report/p3_usps-mnistm_dann
 """
 import functools
-import math
 from typing import NamedTuple
 
 import torch
@@ -93,8 +92,8 @@ class ReverseGradient(torch.autograd.Function):
 
 
 def reversal_weight(progress):
-    """Ganin et al. 2016, section 5.2.2: from 0 to 1 along a sigmoid, as `progress` of the training goes from 0 to 1."""
-    return 2 / (1 + math.exp(-10 * progress)) - 1
+    """Ganin et al. 2016, section 5.2.2: from 0 to 1 along a sigmoid, as `progress` of the training, a tensor, does."""
+    return 2 / (1 + torch.exp(-10 * progress)) - 1
 
 
 class Networks(NamedTuple):
@@ -169,7 +168,7 @@ def adapt(run, adapt_from, networks, learn, source, target_images, pseudo_labels
         batches = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)
         # what the discriminator is to say: 1 for source, 0 for target, in the order in which a batch holds them
         domains = torch.tensor([1.0, 0.0], device=run.device).repeat_interleave(batches.shape[-1])
-        for step, (source_indices, target_indices) in enumerate(run.batches(batches, losses)):
+        for source_indices, target_indices in run.batches(batches, losses):
             # ours: the images are changed, those of the source into what a target's may be
             target_batch = to_float(target_images[target_indices])
             source_batch = augment(to_float(source.images[source_indices]), settings, backgrounds=target_batch)
@@ -177,7 +176,7 @@ def adapt(run, adapt_from, networks, learn, source, target_images, pseudo_labels
             images = prepare(normalise(torch.cat([source_batch, target_batch])), settings)
 
             labels = source.labels[source_indices]
-            progress = ((run.epoch - adapt_from) * len(batches) + step) / ((run.epochs - adapt_from) * len(batches))
+            progress = (learn.done / len(batches) - adapt_from) / (run.epochs - adapt_from)
             weight = settings["domain_weight"] * reversal_weight(progress)
             label_loss, domain_loss, logits, target_logits, domain_scores = dann_step(
                 networks, images, labels, domains, weight, precision)

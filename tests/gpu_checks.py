@@ -22,7 +22,7 @@ from benchmarks.measure import TRAININGS, train, train_watched
 from common.cli import UserError
 from common.files import REPOSITORY
 from common.training import device as training_device
-from common.training import distributed
+from common.training import distributed, recording
 from common.training.run import Run
 
 FEW = ("--limit", 40, "--batch-size", 8)
@@ -80,9 +80,14 @@ def plain_kernels():
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before
 
 
+def eager():
+    """No step is recorded: each is carried out as train.py says it."""
+    return mock.patch.object(recording, "can_record", lambda device: False)
+
+
 def weights(folder):
     """The tensors of a run's weights.pt by name."""
-    modules = torch.load(folder / "weights.pt", weights_only=True)["modules"]
+    modules = torch.load(folder / "weights.pt", weights_only=True, map_location="cpu")["modules"]
     return {f"{name}.{key}": tensor for name, module in modules.items() for key, tensor in module.items()}
 
 
@@ -96,7 +101,7 @@ def few_steps(name, device, data, folder):
     hook = register_optimizer_step_pre_hook(note)
     problem, *words = STEP[name]
     try:
-        with plain_kernels(), Comparable():
+        with plain_kernels(), Comparable(), eager():
             train(problem, "--data", data, "--device", device, "--run", folder, *FEW, "--precision", "float32", *words)
     finally:
         hook.remove()
@@ -170,6 +175,18 @@ def streamed_is_resident(problem, device, data, folder):
     assert_same_weights(folder / "resident", folder / "streamed")
 
 
+def replayed_is_eager(problem, device, data, folder):
+    """Steps that are recorded once an epoch, and replayed, train the same weights as steps that are not."""
+    with eager():
+        train_whole(problem, device, data, folder / "eager")
+    replay, replayed = torch.cuda.CUDAGraph.replay, []
+    count = lambda graph: replayed.append(1) or replay(graph)
+    with mock.patch.object(torch.cuda.CUDAGraph, "replay", count):
+        train_whole(problem, device, data, folder / "replayed")
+    assert len(replayed) >= 3 or device.type == "cpu", "a step in each epoch"
+    assert_same_weights(folder / "eager", folder / "replayed")
+
+
 def nan_stops_the_run(problem, device, data, folder):
     """Losses that are no numbers end the run with its sentence, and the device can still be used."""
     try:
@@ -204,7 +221,8 @@ def step_without_waiting(problem, preset, device, data, folder):
             if device.type == "cuda":
                 torch.cuda.set_sync_debug_mode("default")
     steps = {"p3": ("--steps-per-epoch", 4), "p4": ("--steps-per-epoch", 4)}.get(problem, ())
-    train_watched(problem, watch, "--data", data, "--device", device, *FEW, "--preset", preset, *steps)
+    with eager():
+        train_watched(problem, watch, "--data", data, "--device", device, *FEW, "--preset", preset, *steps)
 
 
 @contextlib.contextmanager
@@ -243,6 +261,7 @@ CHECKS = {
     **{f"{problem}, {preset}: no step waits": functools.partial(step_without_waiting, problem, preset)
        for problem in TRAININGS for preset in ("report", "tuned")},
     **{f"{problem}: resume is exact": functools.partial(resume_is_exact, problem) for problem in TRAININGS},
+    **{f"{problem}: a replayed step is the eager one": functools.partial(replayed_is_eager, problem) for problem in TRAININGS},
     **{f"{problem}: streamed is resident": functools.partial(streamed_is_resident, problem) for problem in TRAININGS},
     **{f"{problem}: NaN stops the run": functools.partial(nan_stops_the_run, problem) for problem in TRAININGS},
     "p2: NaN is one line": nan_is_one_line,

@@ -1,4 +1,5 @@
 """What adaptation is made of besides the models: labels of the network's own, schedules, what a run tells without labels."""
+import copy
 import math
 
 import pytest
@@ -18,7 +19,7 @@ from common.adaptation import (
 )
 from common.data.layout import Digits
 from common.training.augment import resize, to_float
-from common.training.steps import SCHEDULES, make_schedule
+from common.training.steps import Descent, schedule_of
 
 PLAIN = {setting.name: setting.neutral for setting in AUGMENTATION}
 
@@ -177,35 +178,45 @@ def test_preset_report_changes_no_digit():
 
 
 def test_schedules():
-    def rates(kind, steps=4):
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
-        schedule, seen = make_schedule(optimizer, kind, steps), [optimizer.param_groups[0]["lr"]]
-        for _ in range(steps):
+    assert schedule_of("constant", 3).tolist() == [1, 1, 1]
+    assert schedule_of("cosine", 4).tolist() == pytest.approx([1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2])
+    for steps in (1, 2, 10, 20, 21, 40):
+        few = schedule_of("one-cycle", steps)
+        assert len(few) == steps and 0 < few.min() and few.max() <= 1, "a short run has one, too"
+    cycle = schedule_of("one-cycle", 100).tolist()
+    assert cycle[0] == pytest.approx(1 / 25) and cycle[5] == 1 and cycle[99] < 1e-3
+    assert cycle[:6] == sorted(cycle[:6]) and cycle[5:] == sorted(cycle[5:], reverse=True)
+
+
+def test_schedules_are_pytorchs():
+    """Its cycle rises one step earlier, as its first step is its lowest rate and its last one 0."""
+    schedulers = torch.optim.lr_scheduler
+    make = {"cosine": lambda optimizer: schedulers.CosineAnnealingLR(optimizer, 1000),
+            "one-cycle": lambda optimizer: schedulers.OneCycleLR(optimizer, 1.0, 1000, pct_start=0.05, cycle_momentum=False)}
+    for kind in make:
+        theirs, optimizer = [], torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        schedule = make[kind](optimizer)
+        for _ in range(1000):
+            theirs.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
             schedule.step()
-            seen.append(optimizer.param_groups[0]["lr"])
-        return seen
-    assert rates("constant") == [0.5] * 5
-    assert rates("cosine") == pytest.approx([0.5, 0.25 * (1 + math.sqrt(0.5)), 0.25, 0.25 * (1 - math.sqrt(0.5)), 0])
-    for steps in (1, 2, 10, 20, 21, 40):
-        few = rates("one-cycle", steps)
-        assert 0 < max(few) <= 0.5 and min(few[:-1]) > 0 and few[-1] < 0.01, "a short run has one, too"
-    cycle = rates("one-cycle", steps=101)
-    assert cycle[0] == pytest.approx(0.5 / 25) and max(cycle) == pytest.approx(0.5, rel=1e-2) and cycle[100] < 1e-5
-    assert 4 <= cycle.index(max(cycle)) <= 5 and cycle[52] == pytest.approx(0.25, rel=3e-2), "half way down"
+        assert schedule_of(kind, 1000).tolist() == pytest.approx(theirs, abs={"cosine": 1e-9, "one-cycle": 0.04}[kind])
 
 
-@pytest.mark.parametrize("kind", SCHEDULES)
-def test_schedules_keep_each_groups_rate_and_the_momentum(kind):
-    groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.5, 0.01)]
-    optimizer = torch.optim.Adam(groups, betas=(0.6, 0.99))
-    schedule = make_schedule(optimizer, kind, 30)
-    for _ in range(10):
-        optimizer.step()
-        schedule.step()
-        assert all(group["betas"] == (0.6, 0.99) for group in optimizer.param_groups)
-        one, other = (group["lr"] for group in optimizer.param_groups)
-        assert one == pytest.approx(50 * other)
+def test_a_descent_takes_each_step_at_its_rate_and_goes_on():
+    """Adam's first steps down a constant gradient are as long as the learning rate."""
+    weight = torch.zeros(1, requires_grad=True)
+    learn = Descent([weight], 0.5, "cosine", 4)
+    for before in (0, 0.5):
+        assert weight.item() == pytest.approx(-before)
+        learn(weight.sum())
+    assert weight.item() == pytest.approx(-0.5 - 0.5 * schedule_of("cosine", 4)[1].item()) and learn.done == 2
+    other = torch.tensor([weight.item()], requires_grad=True)
+    later = Descent([other], 0.5, "cosine", 4)
+    later.load_state_dict(copy.deepcopy(learn.state_dict()))
+    for one, parameter in ((learn, weight), (later, other)):
+        one(parameter.sum())
+    assert weight.item() == other.item() and later.done == 3
 
 
 def test_what_a_run_says_of_its_target_without_labels(tmp_path):

@@ -1,5 +1,4 @@
 """benchmarks/on_gpu.sh without a GPU: that its parts find something out, that nothing found is lost, what the tables say."""
-import contextlib
 import importlib
 import json
 import sys
@@ -11,13 +10,13 @@ import torch
 
 from benchmarks import gpu_parts, measure, on_gpu
 from benchmarks.gpu_parts import FEW, KINDS, MARK, Place, kind_of, make_random_data
-from benchmarks.measure import Stopwatch, graphed
 from benchmarks.on_gpu import Results, run_part, tables
 from benchmarks.pack import pack, unpack
 from common import cli
 from common.cli import UserError
 from common.data.layout import SPLITS, digest, load_digits, load_faces
 from common.runs.plan import RUNS
+from common.training import recording
 
 CPU = torch.device("cpu")
 
@@ -60,9 +59,17 @@ def test_full_size_times_each_epoch_of_a_kind_and_two_at_once(place, told):
 def test_real_data_tells_each_run(place, told, monkeypatch):
     monkeypatch.setattr(gpu_parts, "PACK", gpu_parts.REPOSITORY / "README.md")     # a file that is there
     found = told(gpu_parts.real_data(place))
-    assert list(found) == ["p4 alone", "run tuned_p4_usps-mnistm_seed0", "seed 0", "run tuned_p4_svhn-usps_seed0"]
-    assert 0 <= found["run tuned_p4_svhn-usps_seed0"]["result"]["target_accuracy"] <= 1
-    assert told(gpu_parts.real_data(place), done=("p4 alone", "seed 0")) == {}
+    assert list(found) == ["p4:usps-mnistm alone", "run tuned_p4_usps-mnistm_seed0", "side by side",
+                           "run tuned_p3_usps-mnistm_dann_seed0"]
+    assert 0 <= found["run tuned_p3_usps-mnistm_dann_seed0"]["result"]["target_accuracy"] <= 1
+    assert told(gpu_parts.real_data(place), done=("p4:usps-mnistm alone", "side by side")) == {}
+
+
+def test_real_runs_have_names_of_their_own(place, monkeypatch):
+    jobs = [gpu_parts.real_job(place, *run) for run in gpu_parts.real_runs()]
+    assert len({job.name for job in jobs}) == len(jobs)
+    without = next(job for job in jobs if job.name == "tuned_p4_svhn-usps_adversarial-weight_0_seed2")
+    assert "--adversarial-weight 0" in " ".join(without.command) and "--seed 2" in " ".join(without.command)
 
 
 def test_a_profile_names_the_operations_of_a_step(place, told):
@@ -186,46 +193,25 @@ def test_tables_say_what_follows_for_the_whole_report():
     assert f"One after the other: {total:.1f} minutes; four at once: {total / 2:.1f} minutes; the figures: 90 s." in text
 
 
-def test_tables_of_steps_compare_with_eager():
+def test_tables_of_steps_compare_with_the_usual():
     speed = {"problem": "p3", "images": 128, "reference": [1000.0], "here": [6400.0], "growth": [2**20, 2**21],
              "flops": 4 * 10**12, "traffic": 10**9, "product": 8e14, "copy": 3e12}
     parts = {part: {} for part in on_gpu.SHARES} | {"throughput": {
-        "eager p3": {"result": speed}, "graphs p3": {"result": speed | {"reference": [], "here": [12800.0]}},
+        "usual p3": {"result": speed}, "eager p3": {"result": speed | {"reference": [], "here": [12800.0]}},
         "profile p3": {"result": {"ms": 15.0, "operations": [["aten::conv", 10, 12.0]]}},
         "compile p3": {"failed": "no compiler"}}}
     text = tables(parts)
     rows = [line.split() for line in text.splitlines()]
     assert ["p3", "1000.0", "6400.0", "6.40", "6.40", "–", "6.40", "1", "2"] in rows
-    assert ["p3", "eager", "6400.0", "20.00", "1.00", "25", "%", "2"] in rows
-    assert ["p3", "graphs", "12800.0", "10.00", "2.00", "50", "%", "2"] in rows
-    assert ["aten::conv", "10", "12.00", "60", "%"] in rows, "of the eager step"
+    assert ["p3", "usual", "6400.0", "20.00", "1.00", "25", "%", "2"] in rows
+    assert ["p3", "eager", "12800.0", "10.00", "2.00", "50", "%", "2"] in rows
+    assert ["aten::conv", "10", "12.00", "60", "%"] in rows, "of the usual step"
     assert "- throughput, compile p3: no compiler" in text
 
 
 # ---- how a step is run -----------------------------------------------------------------------------------------------
 
-def test_a_graph_is_recorded_once_and_replayed_for_the_rest(monkeypatch):
-    """Without CUDA: who gets which batch, and what the stopwatch counts."""
-    log = []
-    here = contextlib.nullcontext
-
-    @contextlib.contextmanager
-    def record(graph, stream):
-        log.append("record")
-        yield
-        log.append("recorded")
-    monkeypatch.setattr(torch, "cuda", SimpleNamespace(
-        Stream=lambda: SimpleNamespace(wait_stream=id), current_stream=lambda: SimpleNamespace(wait_stream=id), stream=here,
-        CUDAGraph=lambda: SimpleNamespace(replay=lambda: log.append(f"replay {int(seen)}")), graph=record))
-    watch = Stopwatch(CPU, warm_up=4, seconds=100)
-    for seen in graphed(watch(torch.arange(8)), warm_up=2):
-        log.append(int(seen))
-    assert log == [0, 1, "record", 2, "recorded", *(f"replay {number}" for number in range(3, 8))]
-    assert watch.steps == 4
-
-
-@pytest.mark.parametrize("variant, changed", [("eager", ()), ("compile", (0, 1)), ("graphs", (2,)),
-                                              ("compile+graphs", (0, 1, 2)), ("deterministic", (3,))])
+@pytest.mark.parametrize("variant, changed", [("usual", ()), ("compile", (0, 1)), ("eager", (2,)), ("deterministic", (3,))])
 def test_a_step_is_changed_while_it_is_measured_and_no_longer(variant, changed, monkeypatch):
     import p4_adda.train as module
     compiled = []
@@ -234,8 +220,7 @@ def test_a_step_is_changed_while_it_is_measured_and_no_longer(variant, changed, 
     def facts():
         network = torch.nn.Linear(1, 1)
         assert module.wrap(network, CPU) is network
-        optimizer = torch.optim.Adam(network.parameters())
-        return compiled == [network], module.wrap is not wrap, optimizer.defaults["capturable"], \
+        return compiled == [network], module.wrap is not wrap, not recording.can_record(torch.device("cuda")), \
             torch.backends.cudnn.deterministic
     wrap = module.wrap
     with measure.stepping("p4", variant):

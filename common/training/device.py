@@ -6,6 +6,7 @@ import torch
 
 from common.cli import UserError
 from common.training.distributed import processes, use_own_gpu
+from common.training.recording import needs_host
 
 RESIDENT_SHARE = 0.5    # of a GPU's free memory, up to which a split's images may be held there; training needs the rest
 
@@ -76,6 +77,6 @@ class StreamedImages:
         return len(self.images)
 
     def __getitem__(self, indices):
-        # the host has to know the indices, so it waits for the device here, once a step
+        needs_host()        # as it has to know the indices, and so waits for the device here, once a step
         batch = self.images[indices.cpu()]
         return batch.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else batch.to(self.device)

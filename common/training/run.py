@@ -32,6 +32,7 @@ from common.files import PART, REPOSITORY, make_folder, read_json, visible, writ
 from common.requirements import install
 from common.training.device import hardware_name
 from common.training.distributed import from_first, is_first
+from common.training.recording import recording
 from common.training.settings import OF_THIS_CALL
 from common.training.weights import load_checked, reason_of, save_file
 
@@ -144,19 +145,23 @@ class Run:
     def batches(self, indices, averages):
         """Iterate over the batches of one epoch behind a progress bar that shows the losses so far.
 
+        On a GPU the loop's body sees the first few of them alone: what it does is recorded, and replayed for the others.
+
         Raises UserError soon after a loss is no finite number: at once on a CPU, within CHECK_EVERY steps on a GPU.
         """
         self._epoch_started = time.perf_counter()
         bar = progress(indices, f"{self.folder.name} {self.epoch + 1}/{self.epochs}")
         check_every = CHECK_EVERY if self.device.type == "cuda" else 1
         shown = 0.0
-        for number, batch in enumerate(bar, start=1):
-            yield batch
-            if number % check_every == 0 or number == len(indices):
-                self._check(averages)
-                if not bar.disable and time.perf_counter() - shown > 1:
-                    bar.set_postfix({name: f"{value:.3g}" for name, value in averages.means().items()}, refresh=False)
-                    shown = time.perf_counter()
+        with recording(self.device, averages) as step:
+            for number, batch in enumerate(bar, start=1):
+                yield from step(batch)
+                if number % check_every == 0:
+                    self._check(averages)
+                    if not bar.disable and time.perf_counter() - shown > 1:
+                        bar.set_postfix({name: f"{value:.3g}" for name, value in averages.means().items()}, refresh=False)
+                        shown = time.perf_counter()
+            self._check(averages)
 
     def _check(self, averages):
         steps = averages.read()

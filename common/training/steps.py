@@ -25,39 +25,51 @@ def random_batch(count, batch):
     return share(torch.randint(count, (whole(len(batch)),), device=batch.device))
 
 
-def make_schedule(optimizer, kind, steps):
-    """A learning-rate schedule to be stepped after each of `steps` steps, of one of SCHEDULES.
+def schedule_of(kind, steps):
+    """By what each of `steps` steps multiplies the learning rate: float64 [steps], of one of SCHEDULES.
 
-    "cosine" falls to 0 along half a cosine (Loshchilov & Hutter 2017, eq. 5, without restarts). "one-cycle" rises from a 25th
-    to the whole over the first twentieth, then does the same (Smith & Topin 2018, with PyTorch's cosines for lines).
+    "cosine" falls from 1 to 0 along half a cosine (Loshchilov & Hutter 2017, eq. 5, without restarts). "one-cycle" rises from
+    a 25th to 1 over the first twentieth, then does the same (Smith & Topin 2018, with half cosines for lines).
     """
-    schedulers, rates = torch.optim.lr_scheduler, [group["lr"] for group in optimizer.param_groups]
-    if kind == "one-cycle" and steps <= 20:
-        kind = "cosine"     # a twentieth of so few steps is no rise, and PyTorch divides by its length less one
-    return {"constant": lambda: schedulers.LambdaLR(optimizer, lambda step: 1.0),
-            "cosine": lambda: schedulers.CosineAnnealingLR(optimizer, steps),
-            "one-cycle": lambda: schedulers.OneCycleLR(optimizer, rates, steps, pct_start=0.05, cycle_momentum=False)}[kind]()
+    step, rise = torch.arange(steps, dtype=torch.float64), steps / 20
+    fall = lambda progress: (1 + torch.cos(math.pi * progress)) / 2
+    return {"constant": torch.ones(steps, dtype=torch.float64),
+            "cosine": fall(step / steps),
+            "one-cycle": torch.where(step < rise, 1 - 24 / 25 * fall(step / rise), fall((step - rise) / (steps - rise)))}[kind]
 
 
 class Descent:
-    """Adam and its learning rate's schedule (see `make_schedule`): called with a loss, it takes a step down its gradient."""
+    """Adam and its learning rate's schedule (see `schedule_of`): called with a loss, it takes a step down its gradient.
+
+    `done`, int64 of no dimension on the parameters' device, counts the steps.
+    """
 
     def __init__(self, parameters, lr, schedule, steps, betas=(0.9, 0.999)):
-        self.optimizer = torch.optim.Adam(parameters, lr, betas, fused=True)
-        self.schedule = make_schedule(self.optimizer, schedule, steps)
+        self.optimizer = torch.optim.Adam(parameters, lr, betas, fused=True, capturable=True)
+        device = self.optimizer.param_groups[0]["params"][0].device
+        # tensors, because they differ from step to step: see recording.py
+        self.rates = (lr * schedule_of(schedule, steps)).to(device, torch.float32)
+        self.rate, self.done = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
+        self._use_rate()
+
+    def _use_rate(self):
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
 
     def __call__(self, loss):
+        self.rate.copy_(self.rates.take(self.done))
+        self.done += 1
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.schedule.step()
 
     def state_dict(self):
-        return {"optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
+        return {"optimizer": self.optimizer.state_dict(), "done": self.done}
 
     def load_state_dict(self, state):
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        self._use_rate()
+        self.done.copy_(state["done"])
 
 
 def accuracy_of(logits, labels):
@@ -77,7 +89,15 @@ class Averages:
     def add(self, **values):
         """Add the losses of one step, tensors of no dimension; the same names each time."""
         self._names = tuple(values)
-        self._unread.append(torch.stack([value.detach() for value in values.values()]))
+        self.put(torch.stack([value.detach() for value in values.values()]))
+
+    def put(self, losses):
+        """Add the losses of one more step, float [number of names]."""
+        self._unread.append(losses)
+
+    def take_back(self):
+        """What was last added, as `put` takes it, and as if it had not been added."""
+        return self._unread.pop()
 
     def read(self):
         """Fetch what was added since the last call: a dict of floats for each step. The host waits for the device."""
