@@ -50,8 +50,8 @@ DIVERGE = {"p1": ("--lr", 1e30), "p2": ("--generator-lr", 1e30, "--discriminator
 
 
 class Comparable(TorchFunctionMode):
-    """Every device gets the random numbers that the CPU's generator draws, and no activation has a kink: one value that
-    rounding brings to the other side of ReLU's would change a gradient by 1e-3 of its size."""
+    """Every device gets the random numbers that the CPU's generator draws, and no activation or pooling has a kink: one value
+    that rounding brings to the other side of ReLU's, or of its neighbour, would change a gradient by 1e-3 of its size."""
 
     def __torch_function__(self, function, types, arguments=(), options=None):
         options = options or {}
@@ -65,6 +65,8 @@ class Comparable(TorchFunctionMode):
             return images * F.dropout2d(torch.ones(*images.shape[:2], 1, 1), *how).to(images)
         if function in (F.relu, F.leaky_relu):
             return F.softplus(arguments[0])
+        if function is F.max_pool2d:
+            return F.avg_pool2d(*arguments)
         return function(*arguments, **options)
 
 
@@ -235,6 +237,7 @@ def group_of_one(device):
         if not layer.training:
             return nn.BatchNorm2d.forward(layer, images)
         exchanged.append(layer)
+        layer.num_batches_tracked.add_(1)
         return sync_batch_norm.apply(images, layer.weight, layer.bias, layer.running_mean, layer.running_var, layer.eps,
                                      layer.momentum, dist.group.WORLD, 1)
     backend, store = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", dist.HashStore()
