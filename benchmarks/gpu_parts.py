@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.measure import ceilings, stepping, train, train_watched
+from benchmarks.measure import ceilings, train, train_watched
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
 from common.adaptation import PAIRS
@@ -218,8 +218,8 @@ def profile(problem, args, place, precision):
             torch.cuda.synchronize()
         profiler.stop()
     words = () if place.gpu else ("--limit", args.limit, "--batch-size", args.batch_size)
-    with stepping(problem, "eager"):        # a graph's kernels belong to no operation
-        train_watched(problem, watch, "--data", place.official(), "--device", place.device, "--precision", precision, *words)
+    words += ("--eager",)       # a graph's kernels belong to no operation
+    train_watched(problem, watch, "--data", place.official(), "--device", place.device, "--precision", precision, *words)
     # of what the host calls, each with the time of the kernels that it starts
     rows = [[event.key, event.count / steps, (event.self_device_time_total if place.gpu else event.self_cpu_time_total)
              / 1000 / steps] for event in profiler.key_averages() if event.device_type == torch.autograd.DeviceType.CPU]

@@ -21,7 +21,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from common import cli
 from common.runs.jobs import python
-from common.training import recording
 
 PAIR = ("--source", "usps", "--target", "mnistm")
 TRAININGS = {       # the module that trains each problem, and the flags that it needs
@@ -96,7 +95,10 @@ class Stopwatch:
 
 @contextlib.contextmanager
 def stepping(problem, variant):
-    """While this is entered, that problem's training steps as the variant, one of VARIANTS, says."""
+    """While this is entered, that problem's training steps as the variant, one of VARIANTS, says.
+
+    Gives the flags that the training needs for it.
+    """
     module, cudnn = importlib.import_module(TRAININGS[problem][0]), torch.backends.cudnn
     wrap, deterministic = module.wrap, cudnn.deterministic
 
@@ -108,11 +110,9 @@ def stepping(problem, variant):
         if variant == "compile":
             torch.compiler.reset()      # each call makes networks anew, and of a kind only some are compiled
             patches.enter_context(mock.patch.object(module, "wrap", compiled))
-        if variant == "eager":
-            patches.enter_context(mock.patch.object(recording, "can_record", lambda device: False))
         cudnn.deterministic = deterministic or variant == "deterministic"
         try:
-            yield
+            yield ("--eager",) if variant == "eager" else ()
         finally:
             cudnn.deterministic = deterministic
 

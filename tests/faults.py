@@ -5,6 +5,7 @@ STEPS, LABELS, ANSWERS, TABLES = "tests/test_steps.py::", "tests/test_target_lab
 LOSSES, AUGMENT, ADAPTATION, LATENT = "tests/test_losses.py::", "tests/test_augment.py::", "tests/test_adaptation.py::", (
     "tests/test_latent.py::")
 SETTINGS = "tests/test_settings.py::"
+RECORDING = "tests/test_recording.py::"
 
 VAE, VAE_TUNED = f"{STEPS}test_vae[report-flips0]", f"{STEPS}test_vae[tuned-flips1]"
 GAN, GAN_TUNED, GAN_COLOUR = (f"{STEPS}test_dcgan[{kind}]" for kind in ("report", "tuned", "colour"))
@@ -373,6 +374,15 @@ FAULTS = {
         ("if settings.keys() - set(known):", "if False:",
          f"{SETTINGS}test_an_older_run_is_refused_where_nobody_knows_what_it_would_have_had"),
         ("getattr(self, preset)", "getattr(self, 'report')", VAE_TUNED),
+    ],
+    "common/training/recording.py": [
+        ("        self.held.copy_(batch)\n", "", f"{RECORDING}test_every_step_counts_once_and_with_its_own_batch"),
+        ("self.averages.put(self.losses.clone())", "self.averages.put(self.losses)",
+         f"{RECORDING}test_every_step_counts_once_and_with_its_own_batch"),
+        ("self.averages.take_back()", "self.averages._unread[-1]",
+         f"{RECORDING}test_every_step_counts_once_and_with_its_own_batch"),
+        ("_step.recordable = False", "pass", f"{RECORDING}test_streamed_images_need_the_host_so_no_step_is_recorded"),
+        ("if eager or not", "if not", f"{RECORDING}test_replayed_steps_train_the_same_weights[p4]"),
     ],
     "common/training/run.py": [
         ("if number % check_every == 0:",

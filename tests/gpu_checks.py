@@ -22,7 +22,7 @@ from benchmarks.measure import TRAININGS, train, train_watched
 from common.cli import UserError
 from common.files import REPOSITORY
 from common.training import device as training_device
-from common.training import distributed, recording
+from common.training import distributed
 from common.training.run import Run
 
 FEW = ("--limit", 40, "--batch-size", 8)
@@ -82,11 +82,6 @@ def plain_kernels():
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic = before
 
 
-def eager():
-    """No step is recorded: each is carried out as train.py says it."""
-    return mock.patch.object(recording, "can_record", lambda device: False)
-
-
 def weights(folder):
     """The tensors of a run's weights.pt by name."""
     modules = torch.load(folder / "weights.pt", weights_only=True, map_location="cpu")["modules"]
@@ -103,8 +98,9 @@ def few_steps(name, device, data, folder):
     hook = register_optimizer_step_pre_hook(note)
     problem, *words = STEP[name]
     try:
-        with plain_kernels(), Comparable(), eager():
-            train(problem, "--data", data, "--device", device, "--run", folder, *FEW, "--precision", "float32", *words)
+        with plain_kernels(), Comparable():
+            train(problem, "--data", data, "--device", device, "--run", folder, *FEW, *words, "--precision", "float32",
+                  "--eager")
     finally:
         hook.remove()
     with open(folder / "metrics.csv", newline="") as file:
@@ -179,8 +175,7 @@ def streamed_is_resident(problem, device, data, folder):
 
 def replayed_is_eager(problem, device, data, folder):
     """Steps that are recorded once an epoch, and replayed, train the same weights as steps that are not."""
-    with eager():
-        train_whole(problem, device, data, folder / "eager")
+    train_whole(problem, device, data, folder / "eager", "--eager")
     replay, replayed = torch.cuda.CUDAGraph.replay, []
     count = lambda graph: replayed.append(1) or replay(graph)
     with mock.patch.object(torch.cuda.CUDAGraph, "replay", count):
@@ -223,8 +218,7 @@ def step_without_waiting(problem, preset, device, data, folder):
             if device.type == "cuda":
                 torch.cuda.set_sync_debug_mode("default")
     steps = {"p3": ("--steps-per-epoch", 4), "p4": ("--steps-per-epoch", 4)}.get(problem, ())
-    with eager():
-        train_watched(problem, watch, "--data", data, "--device", device, *FEW, "--preset", preset, *steps)
+    train_watched(problem, watch, "--data", data, "--device", device, *FEW, "--preset", preset, "--eager", *steps)
 
 
 @contextlib.contextmanager

@@ -1,18 +1,65 @@
 """Steps that are recorded and replayed, by a CUDA graph simulated on the CPU; gpu_checks.py has the same for a GPU."""
 import pytest
+import torch
 
 from benchmarks.measure import TRAININGS, train
+from common.runs.read import read_metrics
+from common.training import device as training_device
+from common.training.recording import recording
+from common.training.steps import Averages
 from tests import simulated_graph
 from tests.gpu_checks import FEW, WHOLE, assert_same_weights
 
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    return simulated_graph.simulate(monkeypatch)
+
+
+def words(problem, data, *more):
+    """Two epochs of four steps."""
+    epochs = 1 if problem == "p4" else 2        # besides that of the source alone
+    return ("--data", data, "--device", "cpu", "--precision", "float32", *FEW, *WHOLE[problem], "--limit", 32,
+            "--epochs", epochs, *more)
+
 
 @pytest.mark.parametrize("problem", TRAININGS)
-def test_replayed_steps_train_the_same_weights(problem, sample_data, tmp_path, monkeypatch):
-    words = ("--data", sample_data, "--device", "cpu", "--precision", "float32", *FEW, *WHOLE[problem])
-    train(problem, *words, "--run", tmp_path / "eager")
-    graphs = simulated_graph.simulate(monkeypatch)
-    train(problem, *words, "--run", tmp_path / "replayed")
-    assert len(graphs) == 3 and not any(graph.is_done for graph in graphs), "one an epoch, replayed"
+def test_replayed_steps_train_the_same_weights(problem, sample_data, tmp_path, graphs):
+    train(problem, *words(problem, sample_data), "--run", tmp_path / "eager", "--eager")
+    assert not graphs
+    train(problem, *words(problem, sample_data), "--run", tmp_path / "replayed")
+    assert len(graphs) == 2 and not any(graph.is_done for graph in graphs), "one an epoch, replayed"
     assert_same_weights(tmp_path / "eager", tmp_path / "replayed")
-    assert (tmp_path / "eager" / "metrics.csv").read_text().splitlines()[0] \
-        == (tmp_path / "replayed" / "metrics.csv").read_text().splitlines()[0]
+    losses = [[row | {"seconds": None} for row in read_metrics(tmp_path / name)] for name in ("eager", "replayed")]
+    assert losses[0] == losses[1]
+
+
+def test_streamed_images_need_the_host_so_no_step_is_recorded(sample_data, tmp_path, graphs, monkeypatch):
+    monkeypatch.setattr(training_device, "_free_memory", lambda device: 0)
+    train("p4", *words("p4", sample_data), "--run", tmp_path / "run")
+    assert (tmp_path / "run" / "weights.pt").is_file() and not graphs
+
+
+def test_every_step_counts_once_and_with_its_own_batch(graphs):
+    averages, total, seen = Averages(), torch.zeros((), dtype=torch.int64), []
+
+    def loop(batches):
+        with recording(CPU, averages) as step:
+            for batch in batches:
+                yield from step(batch)
+    for batch in loop(torch.arange(12).view(6, 2)):
+        seen.append(batch.tolist())
+        total += batch.sum()
+        averages.add(loss=batch.sum())
+    assert seen == [[0, 1], [2, 3], [4, 5]], "two steps to warm up, and the one that is recorded"
+    assert total == 66 and [row["loss"] for row in averages.read()] == [1, 5, 9, 13, 17, 21]
+
+
+def test_what_waits_for_the_device_cannot_be_recorded(graphs):
+    averages = Averages()
+    with pytest.raises(AssertionError, match="cannot be recorded"), recording(CPU, averages) as step:
+        for batch in torch.arange(6).view(3, 2):
+            for given in step(batch):
+                given.sum().item()

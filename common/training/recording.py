@@ -27,14 +27,14 @@ def needs_host():
 
 
 @contextlib.contextmanager
-def recording(device, averages):
+def recording(device, averages, eager=False):
     """Within an epoch's loop, gives a function of a batch, an int64 tensor of one shape, for `yield from step(batch)`.
 
-    That hands the batch to the loop's body, or replays the step that the body took, which is then left out. `averages` are
-    the Averages to which the body adds.
+    That hands the batch to the loop's body, or replays the step that the body took, which is then left out; with `eager`, or
+    on a CPU, never. `averages` are the Averages to which the body adds.
     """
     global _step
-    if not can_record(device):
+    if eager or not can_record(device):
         yield lambda batch: (batch,)
         return
     # all of it on the stream that records, as a replayed gradient must not meet one that was computed on another

@@ -145,7 +145,8 @@ class Run:
     def batches(self, indices, averages):
         """Iterate over the batches of one epoch behind a progress bar that shows the losses so far.
 
-        On a GPU the loop's body sees the first few of them alone: what it does is recorded, and replayed for the others.
+        On a GPU the loop's body sees the first few of them alone: what it does there is recorded, and replayed for the others,
+        see recording.py. With --eager it sees all.
 
         Raises UserError soon after a loss is no finite number: at once on a CPU, within CHECK_EVERY steps on a GPU.
         """
@@ -153,7 +154,7 @@ class Run:
         bar = progress(indices, f"{self.folder.name} {self.epoch + 1}/{self.epochs}")
         check_every = CHECK_EVERY if self.device.type == "cuda" else 1
         shown = 0.0
-        with recording(self.device, averages) as step:
+        with recording(self.device, averages, self.settings["eager"]) as step:
             for number, batch in enumerate(bar, start=1):
                 yield from step(batch)
                 if number % check_every == 0:

@@ -11,7 +11,7 @@ from common.training.device import pick_device, pick_precision
 from common.training.distributed import from_first, share_size, start
 
 PRESETS = ("report", "tuned", "sample")
-OF_THIS_CALL = ("run", "resume", "tensorboard")        # flags that say nothing of what is trained
+OF_THIS_CALL = ("run", "resume", "tensorboard", "eager")        # flags that say nothing of what is trained
 GENERAL = dict(preset="report", data="hw3_data", limit=None, seed=0, device="auto", precision="auto")
 
 
@@ -116,6 +116,8 @@ def _parser(problem, description, table, flags):
     group.add_argument("--run", type=Path, required=True, metavar="DIR", help="the folder of this run")
     group.add_argument("--resume", action="store_true", help="continue the run in that folder, if there is one")
     group.add_argument("--tensorboard", action="store_true", help="write event files to DIR/tensorboard too")
+    group.add_argument("--eager", action="store_true", help="on a GPU, run the loop's code in each step: slower, for code "
+                       "that does not let itself be recorded and replayed")
     group.add_argument("--preset", choices=PRESETS, metavar="NAME",
                        help=f"the hyper-parameters: {', '.join(PRESETS)} (default: report)")
     group.add_argument("--seed", type=number(int, 0), metavar="N", help="seed of all random numbers (default: 0)")
