@@ -117,11 +117,10 @@ def make_random_data(root, sizes):
 
 def hardware(place):
     yield "machine", partial(machine, place)
-    seconds = 1 if place.gpu else 0.1
-    yield "float32", lambda: dict(zip(("product", "copy"), ceilings(place.device, "float32", seconds)))
-    yield "bfloat16", lambda: dict(zip(("product", "copy"), ceilings(place.device, "bfloat16", seconds)))
+    yield "float32", partial(peaks, place, "float32", tf32=False)
+    yield "bfloat16", partial(peaks, place, "bfloat16")
     if place.gpu:
-        yield "TF32", partial(tf32_product, place, seconds)
+        yield "TF32", partial(peaks, place, "float32", tf32=True)
     yield "start", partial(seconds_to_start, place)
 
 
@@ -140,13 +139,17 @@ def machine(place):
     return facts
 
 
-def tf32_product(place, seconds):
-    """What float32 reaches where the product is rounded to TF32, as PyTorch does in convolutions unless told otherwise."""
-    torch.backends.cuda.matmul.allow_tf32 = True
+def peaks(place, precision, tf32=False):
+    """The speed of a product and of a copy; of float32 with or without rounding to TF32, as PyTorch does in convolutions."""
+    backends = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = tf32
     try:
-        return {"product": ceilings(place.device, "float32", seconds)[0]}
+        return dict(zip(("product", "copy"), ceilings(place.device, precision, 1 if place.gpu else 0.1)))
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = False
+        for backend, value in zip(backends, before):
+            backend.allow_tf32 = value
 
 
 def seconds_to_start(place):
