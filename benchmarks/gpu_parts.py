@@ -252,13 +252,11 @@ def words_of(selector):
 
 def kind_of(selector):
     """Which of KINDS costs what that run of the plan does."""
-    problem, *parts = selector.split(":")
+    problem = selector.split(":")[0]
     if problem in ("p1", "p2"):
         return {"p1": "p1", "p2": "p2:uniform"}[problem]
     if selector == "p4:collapse":       # other settings of the same training
         return "p4:usps-mnistm"
-    if parts[1:] == ["target"]:         # trained on the target alone, as another pair's lower bound is
-        return next(f"p3:{s}-{t}:source" for s, t in PAIRS if s == parts[0].split("-")[1])
     return selector
 
 

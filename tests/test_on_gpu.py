@@ -85,7 +85,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(told):
 
 
 def test_every_run_of_the_report_costs_what_a_measured_one_does():
-    assert {kind_of(run.selector) for run in RUNS} == set(KINDS)
+    assert {kind_of(run.selector) for run in RUNS if not run.selector.endswith(":target")} == set(KINDS)
 
 
 def test_random_data_has_as_many_images_as_asked_for(tmp_path, monkeypatch):
@@ -187,8 +187,8 @@ def test_tables_say_what_follows_for_the_whole_report():
     lines = {line.split()[0]: line.split() for line in report.splitlines() if line.startswith("    p")}
     assert lines["p1"][1:] == ["6", "5.0", "50", "30.0", "28.0"]
     assert lines["p4:usps-mnistm"][1:] == ["1", "0.5", "+", "1.5", "20", "+", "20", "36.0", "1.3"]
-    assert lines["p3:svhn-usps:source"][1] == "2", "the lower bound, and the upper bound of another pair"
-    total = (6 * 280 + 2 * 530 + 9 * 280 + 3 * 76) / 60
+    assert lines["p3:svhn-usps:source"][1] == "1", "the lower bound, which is the upper bound of another pair"
+    total = (6 * 280 + 2 * 530 + 6 * 280 + 3 * 76) / 60
     assert f"One after the other: {total:.1f} minutes; four at once: {total / 2:.1f} minutes; the figures: 90 s." in text
 
 

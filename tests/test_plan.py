@@ -13,11 +13,13 @@ import pytest
 import common.sample_data
 import hw_report
 import p4_adda.train
+from common.adaptation import PAIRS
 from common.cli import UserError, lock
+from common.files import read_json
 from common.report.section import check_out
 from common.runs.plan import DEFINING, KNOWN, select
 from common.training.settings import read_settings
-from tests.conftest import REPOSITORY, SMALLEST, assert_same_weights, draw_nothing, run_here, train_here
+from tests.conftest import REPOSITORY, SMALLEST, assert_same_weights, call_training, draw_nothing, run_here, train_here
 
 SMALL = ("--preset", "sample", "--limit", "30", "--epochs", "1", "--batch-size", "8")
 
@@ -101,6 +103,32 @@ def test_a_dry_run_where_no_data_is_yet_says_what_the_first_call_would_train(sam
     assert call(monkeypatch, capsys, "--dry-run", "--only", "p2") == [
         "sample_data: to be made", *(f"runs/sample/p2_dcgan_{noise}: to be trained" for noise in ("uniform", "gaussian"))]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words, without", [
+    (("--preset", "report", "--only", "p3"), {"p3_usps-mnistm_target", "p3_mnistm-svhn_target", "p3_svhn-usps_target"}),
+    (("--preset", "report", "--only", "p3:usps-mnistm", "p3:mnistm-svhn:source"), {"p3_usps-mnistm_target"}),
+    (("--preset", "report", "--only", "p3:usps-mnistm"), set()),
+    (("--preset", "report", "--only", "p3", "--rotation", "10"), set()),
+    (("--preset", "tuned", "--only", "p3"), set()),
+])
+def test_bounds_that_are_the_same_training_are_trained_once(words, without, sample_data, tmp_path, monkeypatch, capsys):
+    lines = call(monkeypatch, capsys, "--data", sample_data, "--runs", tmp_path, "--dry-run", *words)
+    planned = {line.split(":")[0].split("/")[-1] for line in lines}
+    assert {f"p3_{'-'.join(pair)}_target" for pair in PAIRS[:1 if "p3" not in words else 3]} - planned == without
+    assert "p3_usps-mnistm_source" in planned
+
+
+def test_the_bounds_of_a_domain_are_the_same_training(sample_data, tmp_path, monkeypatch):
+    words = ("--preset", "report", "--limit", 8, "--batch-size", 4, "--epochs", 1, "--image-size", 6)
+    found = []
+    for pair, mode, tested in (("usps mnistm", "target", "target_accuracy"), ("mnistm svhn", "source", "source_accuracy")):
+        source, target = pair.split()
+        run = call_training(monkeypatch, sample_data, "p3_dann", tmp_path / mode, "--source", source, "--target", target,
+                            "--mode", mode, *map(str, words))
+        found.append(read_json(run / "summary.json")[tested])
+    assert_same_weights(tmp_path / "target", tmp_path / "source")
+    assert found[0] == found[1]
 
 
 def test_a_setting_goes_to_the_problems_that_have_it(sample_data, tmp_path, monkeypatch, capsys):

@@ -24,7 +24,9 @@ import p2_dcgan.measure
 import p3_dann.figures
 import p4_adda.figures
 from common import results
+from common.adaptation import AUGMENTATION
 from common.data.layout import ATTRIBUTES
+from common.files import read_json
 from common.report import maps, plots
 from common.report.latex import write_latex
 from common.report.page import assemble
@@ -256,6 +258,25 @@ def test_results_json(digits):
             assert found["p3_dann"][f"{key}_{mode}"] == (pytest.approx(means(mode)[pair]) if means(mode)[pair] else None)
         assert found["p4_adda"][f"{key}_target_accuracy"] == pytest.approx(means("adda")[pair])
         assert found["p4_adda"][f"{key}_source_only_accuracy"] == pytest.approx(means("before")[pair])
+
+
+def test_an_upper_bound_is_that_of_another_pairs_lower_bound_where_they_are_the_same_training(tmp_path, monkeypatch):
+    pairs = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
+    for number, (source, target) in enumerate(pairs):
+        for mode in ("source", "dann"):
+            summary = {"target_accuracy": 0.1 * number, "source_accuracy": 0.8 + 0.01 * number, "target_absent_digits": [],
+                       "target_entropy": 1.0, "train_seconds": 1.0, "train_images": 10, "epochs": 1}
+            write_run(tmp_path / f"runs/p3_{source}-{target}_{mode}", "p3_dann", {row.name: row.neutral for row in AUGMENTATION}
+                      | {"source": source, "target": target, "mode": mode}, summary, [{"epoch": 1, "domain_accuracy": 0.5}])
+    monkeypatch.setattr(p3_dann.figures, "load_weights", lambda *_, **__: None)
+    monkeypatch.setattr(p3_dann.figures, "add_maps", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["figures", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    p3_dann.figures.main()
+    section = read_json(tmp_path / "out" / "sections" / "p3_dann.json")
+    assert [section["results"][f"{'-'.join(pair)}_target"] for pair in pairs] == pytest.approx([0.81, 0.82, 0.8])
+    assert [section["results"][f"{'-'.join(pair)}_source"] for pair in pairs] == pytest.approx([0, 0.1, 0.2])
+    shown = json.dumps(section)
+    assert "same training" in shown.replace("\\n", " ") and "81.00" in shown
 
 
 def test_sentences_of_the_page(digits):

@@ -5,7 +5,7 @@ the problems' figures.py draw them.
 """
 from typing import NamedTuple
 
-from common.adaptation import MODES, PAIRS
+from common.adaptation import AUGMENTATION, MODES, PAIRS
 from common.cli import YES_NO, UsageError
 from common.training.settings import with_neutral
 
@@ -41,6 +41,19 @@ COLLAPSE = ReportRun("p4:collapse", "p4_collapse", {
 KNOWN = (*RUNS, COLLAPSE)       # what --only may name and figures may read; RUNS are those of every preset
 DEFINING = {name for run in RUNS for name in run.defining}
 PLACE = ("data", "device", "precision")         # settings that say where a run is trained, not what
+
+
+def same_training(selector, settings):
+    """The selector of the run of RUNS that is the same training as that of `selector` with these settings, None if none is.
+
+    DANN's upper bound learns the labels of a domain as the lower bound of another pair does, unless images are changed: a
+    source's are changed into what a target's may be.
+    """
+    problem, pair, mode = (*selector.split(":"), None, None)[:3]
+    if (problem, mode) != ("p3", "target") or any(settings.get(row.name) != row.neutral for row in AUGMENTATION):
+        return None
+    domain = pair.split("-")[1]
+    return f"p3:{domain}-{dict(PAIRS)[domain]}:source"
 
 
 def select(words):
