@@ -18,7 +18,7 @@ import p1_vae.inference
 import p2_dcgan.inference
 import p3_dann.inference
 import p4_adda.inference
-from common.adaptation import NAMES, OTHERS, PAIRS, accuracy, reported
+from common.adaptation import NAMES, OTHERS, PAIRS, accuracy, pair_name, reported
 from common.data.csv_files import write_csv
 from common.data.layout import has_dataset, is_sample_data, load_digits, load_faces
 from common.files import REPOSITORY, read_json, write_json
@@ -71,7 +71,7 @@ def draw_shipped(out, data, limit=None, device="cpu"):
     digits = shipped_digits()
     for problem, (name, _, load) in METHODS.items():
         for pair, (path, about) in digits[problem].items():
-            models.append((f"{name}, {_title(pair)}", about))
+            models.append((f"{name}, {pair_name(pair)}", about))
             if real and has_dataset(data, pair[1]):
                 network, _ = load(path, torch.device(device))
                 measured[problem, pair] = accuracy(network, load_digits(data, pair[1], "test", limit), torch.device(device))
@@ -89,10 +89,6 @@ def draw_shipped(out, data, limit=None, device="cpu"):
         "caption": words("trained_table")})
     write_json(out / "shipped.json", {"title": words.title, "notice": words("notice"), "blocks": section.blocks,
                                       "results": section.results, "command": COMMAND})
-
-
-def _title(pair):
-    return " → ".join(NAMES[domain] for domain in pair)
 
 
 def _faces(section, models, data, limit):
@@ -134,7 +130,7 @@ def _accuracies(section, digits, measured, limit):
     charts, rows = [], []
     means = {problem: {pair: _mean(about) for pair, (_, about) in files.items()} for problem, files in digits.items()}
     for pair in PAIRS:
-        charts.append({"title": _title(pair), "rows": [
+        charts.append({"title": pair_name(pair), "rows": [
             *([name, kind, means[problem].get(pair), reported(pair, kind)] for problem, (name, kind, _) in METHODS.items()),
             ["best other", "bound", OTHERS.get(pair), None]]})
     section.blocks.append({
@@ -152,15 +148,15 @@ def _accuracies(section, digits, measured, limit):
             rows.append([f"{name}, before adaptation", *cells(lambda about: percent(about.get("source_only_accuracy")))])
         rows.append([f"{name}, the report", *(percent(reported(pair, kind)) for pair in PAIRS)])
     rows.append(["best other answer, any method", *(percent(OTHERS.get(pair)) for pair in PAIRS)])
-    lacking = [words("absent_digits", method=METHODS[problem][0], pair=_title(pair),
+    lacking = [words("absent_digits", method=METHODS[problem][0], pair=pair_name(pair),
                      digits=", ".join(map(str, about["target_absent_digits"])))
                for problem, files in digits.items() for pair, (_, about) in files.items() if about.get("target_absent_digits")]
     here = [words("first_images", limit=limit)] if measured and limit else []
-    section.table(["%", *map(_title, PAIRS)], rows, " ".join([words("accuracies"), *lacking, *here, words("dash")]))
+    section.table(["%", *map(pair_name, PAIRS)], rows, " ".join([words("accuracies"), *lacking, *here, words("dash")]))
     best = {pair: max(known) for pair in OTHERS if (known := [row[pair] for row in means.values() if row.get(pair)])}
     if best:
         section.text(words("against_best", differences="; ".join(
-            f"{_title(pair)} {100 * (mean - OTHERS[pair]):+.1f}" for pair, mean in best.items())))
+            f"{pair_name(pair)} {100 * (mean - OTHERS[pair]):+.1f}" for pair, mean in best.items())))
 
 
 def _mean(about):
@@ -198,9 +194,9 @@ def draw_picture(path):
     with open(TSNE, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     points = np.array([[float(row["x"]), float(row["y"])] for row in rows])
-    digits, title = shipped_digits(), f"ADDA's features, {_title(TSNE_PAIR)}"
+    digits, title = shipped_digits(), f"ADDA's features, {pair_name(TSNE_PAIR)}"
     ours = lambda problem, pair: _mean(digits[problem][pair][1]) if pair in digits[problem] else None
-    bars = {_title(pair): [
+    bars = {pair_name(pair): [
         *((f"{name}, report", reported(pair, kind), "#c3c9d1") for name, kind, _ in METHODS.values()),
         ("best other", OTHERS.get(pair), "#8b95a3"),
         *((f"{name}, ours", ours(problem, pair), colour)

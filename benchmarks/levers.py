@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from common.adaptation import NAMES, PAIRS
+from common.adaptation import PAIRS, pair_name
 from common.cli import CommandParser, UserError, number, run_command, say
 from common.results import table_of, write_table
 from common.runs.jobs import Job, python, run_jobs
@@ -123,7 +123,7 @@ def markdown(study, rows):
         if pair not in line.pairs:
             return "–"
         return cell(by_command[command_of(line, *pair)], by_command[command_of(lines[0], *pair)])
-    table = [[head, *(f"{NAMES[source]} → {NAMES[target]}" for source, target in PAIRS)], ["---"] * (1 + len(PAIRS)),
+    table = [[head, *map(pair_name, PAIRS)], ["---"] * (1 + len(PAIRS)),
              *([line.name, *(cell_of(line, pair) for pair in PAIRS)] for line in lines)]
     return [f"| {' | '.join(line)} |" for line in table]
 

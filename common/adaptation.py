@@ -55,6 +55,11 @@ AUGMENTATION = (
 )
 
 
+def pair_name(pair):
+    """A (source, target), as figures and tables call it: "USPS → MNIST-M"."""
+    return " → ".join(NAMES[domain] for domain in pair)
+
+
 def load_pair(settings, split):
     """The source's and the target's Digits of that split, as common.data.layout.load_digits gives them."""
     return tuple(load_digits(settings["data"], settings[role], split, settings["limit"]) for role in ("source", "target"))

@@ -2,7 +2,7 @@
 
 The runs' summaries have the numbers, words.md the words; here they are drawn, in the page's order.
 """
-from common.adaptation import MODES, NAMES, PAIRS, reported
+from common.adaptation import MODES, PAIRS, pair_name, reported
 from common.cli import UserError, percent, run_command
 from common.report.maps import add_maps
 from common.report.section import Section, about_seeds, missing_digits, read_figure_arguments
@@ -41,7 +41,7 @@ def main():
         of_mode = [(pair, runs[pair, mode]) for pair in PAIRS]
         rows.append([ROWS[mode], *(run and run.percent(accuracies[pair, mode]) for pair, run in of_mode)])
         rows.append(["in the report", *(percent(reported(pair, mode)) for pair in PAIRS)])
-    section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], rows,
+    section.table(["%", *map(pair_name, PAIRS)], rows,
                   about_seeds(runs.values()) + missing_digits(runs.values())
                   + (words("once") if "source_accuracy" in accuracies.values() else ""))
 
@@ -50,7 +50,7 @@ def main():
     for pair in PAIRS:
         run = runs[pair, "dann"]
         if run is None:
-            section.text(shared("not_run", pair=f"{NAMES[pair[0]]} → {NAMES[pair[1]]}"))
+            section.text(shared("not_run", pair=pair_name(pair)))
             continue
         load_weights(run.weights, extractor=extractor, classifier=classifier)
         add_maps(section, run, prepare, {"source": extractor, "target": extractor})
@@ -65,7 +65,7 @@ def main():
         lower, adapted, upper = (accuracy[pair, mode] for mode in MODES)
         if None in (lower, adapted, upper):
             continue
-        name = f"{NAMES[pair[0]]} → {NAMES[pair[1]]}"
+        name = pair_name(pair)
         gap = upper - lower
         verdict = (words("helps", percent=100 * (adapted - lower) / gap) if adapted > lower and gap > 0 else
                    words("does_not_help"))

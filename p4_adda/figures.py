@@ -2,7 +2,7 @@
 
 The runs' summaries have the numbers, words.md the words; here they are drawn, in the page's order.
 """
-from common.adaptation import NAMES, PAIRS, reported
+from common.adaptation import PAIRS, pair_name, reported
 from common.cli import YES_NO, UserError, percent, run_command
 from common.report.maps import add_maps
 from common.report.plots import draw_curves
@@ -26,7 +26,7 @@ def add_collapse(section, collapsed, run):
     section.table(["adaptation", "target encoder's learning rate", "before, %", "after, %", "entropy, nats"], [
         [name, f"{one.settings['encoder_lr']:g}", one.percent("source_only_accuracy"), one.percent("target_accuracy"),
          f"{one.mean('target_entropy'):.3f}"] for name, one in both.items()],
-        words("collapse_table", pair=" → ".join(NAMES[run.settings[role]] for role in ("source", "target"))))
+        words("collapse_table", pair=pair_name(run.settings[role] for role in ("source", "target"))))
     show = lambda value: YES_NO.get(str(value), str(value))
     changed = [name for name in COLLAPSE.defining if collapsed.settings[name] != run.settings[name]]
     section.text(words("collapse_settings", changes="; ".join(
@@ -49,7 +49,7 @@ def main():
 
     section.heading(words("4.1"))
     dann = read_results(args.out, "p3_dann")
-    section.table(["%", *(f"{NAMES[s]} → {NAMES[t]}" for s, t in PAIRS)], [
+    section.table(["%", *map(pair_name, PAIRS)], [
         ["source encoder alone", *(run and run.percent("source_only_accuracy") for run in runs.values())],
         ["ADDA", *(run and run.percent("target_accuracy") for run in runs.values())],
         ["in the report", *(percent(reported(pair, "adda")) for pair in PAIRS)],
@@ -61,7 +61,7 @@ def main():
     source_encoder, target_encoder, classifier = LeNetEncoder2(), LeNetEncoder2(), LeNetClassifier()
     for pair in PAIRS:
         if runs[pair] is None:
-            section.text(shared("not_run", pair=f"{NAMES[pair[0]]} → {NAMES[pair[1]]}"))
+            section.text(shared("not_run", pair=pair_name(pair)))
             continue
         load_weights(runs[pair].weights, source_encoder=source_encoder, target_encoder=target_encoder)
         add_maps(section, runs[pair], prepare, {"source": source_encoder, "target": target_encoder})
@@ -77,7 +77,7 @@ def main():
             continue
         before, after = runs[pair].mean("source_only_accuracy"), runs[pair].mean("target_accuracy")
         domain_accuracy = 100 * float(runs[pair].rows[-1]["domain_accuracy"])
-        section.text(words("of_pair", pair=f"{NAMES[pair[0]]} → {NAMES[pair[1]]}", before=percent(before), after=percent(after),
+        section.text(words("of_pair", pair=pair_name(pair), before=percent(before), after=percent(after),
                            points=100 * (after - before), domain_accuracy=domain_accuracy))
     if collapsed:
         add_collapse(section, collapsed, runs[PAIRS[0]])

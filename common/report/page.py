@@ -9,7 +9,7 @@ import itertools
 import json
 from pathlib import Path
 
-from common.adaptation import NAMES, PAIRS, reported
+from common.adaptation import PAIRS, pair_name, reported
 from common.cli import UserError, duration, say
 from common.files import finite, read_json, write_json, written_whole
 from common.report.latex import write_latex
@@ -150,7 +150,7 @@ def _glance(sections):
             key = "-".join(pair)
             accuracies = {mode: results["p3_dann"].get(f"{key}_{mode}") for mode in ("source", "dann", "target")}
             accuracies["adda"] = results["p4_adda"].get(f"{key}_target_accuracy")
-            charts += _chart(" → ".join(NAMES[domain] for domain in pair), "here", [
+            charts += _chart(pair_name(pair), "here", [
                 (name, kind, accuracies[mode], reported(pair, mode)) for mode, (name, kind) in BARS.items()])
         charts = (f"<p class=soft>Accuracy on the target's test images in %. Bars: these runs. Ticks: the report. Lower bound: "
                   f"trained on the source alone; upper bound: on the labelled target.</p><div class=charts>{charts}</div>")
