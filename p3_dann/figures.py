@@ -43,7 +43,7 @@ def main():
         rows.append(["in the report", *(percent(reported(pair, mode)) for pair in PAIRS)])
     section.table(["%", *map(pair_name, PAIRS)], rows,
                   about_seeds(runs.values()) + missing_digits(runs.values())
-                  + (words("once") if "source_accuracy" in accuracies.values() else ""))
+                  + (f" {words('once')}" if "source_accuracy" in accuracies.values() else ""))
 
     section.heading(words("3.4"))
     extractor, classifier = FeatureExtractor(), Classifier()
