@@ -28,7 +28,7 @@ from common.files import RUN_FOLDERS, make_folder, read_json, write_json
 from common.report.page import assemble
 from common.report.section import check_out
 from common.runs.jobs import Job, python, run_jobs
-from common.runs.plan import COLLAPSE, DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, same_training, select
+from common.runs.plan import COLLAPSE, DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, same_trainings, select
 from common.runs.read import read_metrics
 from common.training.device import pick_device
 from common.training.run import check_folder
@@ -151,7 +151,8 @@ def plan(args, given):
             name = run.folder + (f"_seed{seed}" if seed else "")
             trainings.append(Training(run, args.runs / name, settings | {"seed": args.seed or seed}))
     chosen = {training.run.selector for training in trainings}
-    trainings = [training for training in trainings if same_training(training.run.selector, training.settings) not in chosen]
+    trainings = [training for training in trainings if training.run.selector in (args.only or ())
+                 or not chosen.intersection(same_trainings(training.run.selector, training.settings))]
     known = {name for training in trainings for name in training.settings}
     if trainings and (unknown := [name for name in given if name not in known]):
         raise UsageError(f"--{unknown[0].replace('_', '-')} applies to none of the chosen runs")

@@ -200,8 +200,6 @@ def throughput(place):
 
 
 def speed(problem, args, place, precision, variant):
-    if variant != "usual":
-        args = SimpleNamespace(**vars(args) | {"rounds": 1})
     found = measure(problem, args, place.official(), place.device, precision, variant, reference=variant == "usual")
     return found._asdict()
 

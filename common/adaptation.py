@@ -138,6 +138,7 @@ class PseudoLabels(nn.Module):
             means = means / self.means.mean(dim=0).clamp(min=1e-4)
             means = means / means.sum(dim=1, keepdim=True)
         confidence, labels = means.max(dim=1)
+        # not torch.where, which would send NO_LABEL to the GPU and wait
         return labels.masked_fill(~(confidence >= self.confidence), NO_LABEL)
 
     def loss(self, logits, indices):

@@ -10,7 +10,7 @@ from common.training.device import autocast, on_device
 from common.training.distributed import wrap
 from common.training.run import WHEN_STOPPED, Run
 from common.training.settings import Setting, read_settings
-from common.training.steps import Averages, shuffled_batches
+from common.training.steps import Adam, Averages, shuffled_batches
 from common.training.weights import save_weights
 from p1_vae.model import LATENT_SIZE, VAE, decode, encode, image_mse
 
@@ -73,7 +73,7 @@ def main():
 
     torch.manual_seed(settings["seed"])
     vae = wrap(VAE(), device)
-    optimizer = torch.optim.Adam(vae.parameters(), lr=settings["lr"], fused=True, capturable=True)
+    optimizer = Adam(vae.parameters(), settings["lr"])
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
     fixed_latent = torch.randn(32, LATENT_SIZE, generator=torch.Generator().manual_seed(settings["seed"])).to(device)
     run = Run(settings, settings["epochs"], dict(vae=vae, optimizer=optimizer, schedule=schedule))

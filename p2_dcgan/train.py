@@ -20,7 +20,7 @@ from common.training.device import autocast, on_device
 from common.training.distributed import share, wrap
 from common.training.run import WHEN_STOPPED, Run
 from common.training.settings import Setting, read_settings
-from common.training.steps import Averages, binary_cross_entropy, shuffled_batches
+from common.training.steps import Adam, Averages, binary_cross_entropy, shuffled_batches
 from common.training.weights import save_weights
 from p2_dcgan.model import Discriminator, Generator, generate, make_noise
 
@@ -132,7 +132,7 @@ def main():
     averaged, update_average = moving_average(generator, settings["ema_decay"])
     generator, discriminator = wrap(generator, device), wrap(Discriminator().apply(initialise), device)
     betas = (settings["beta1"], 0.999)
-    optimizers = [torch.optim.Adam(network.parameters(), settings[f"{name}_lr"], betas, fused=True, capturable=True)
+    optimizers = [Adam(network.parameters(), settings[f"{name}_lr"], betas)
                   for name, network in (("generator", generator), ("discriminator", discriminator))]
     schedules = [torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
                  for optimizer in optimizers]

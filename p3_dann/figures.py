@@ -7,7 +7,7 @@ from common.cli import UserError, percent, run_command
 from common.report.maps import add_maps
 from common.report.section import Section, about_seeds, missing_digits, read_figure_arguments
 from common.report.words import Words, shared
-from common.runs.plan import same_training
+from common.runs.plan import same_trainings
 from common.runs.read import find_runs
 from common.training.weights import load_weights
 from p3_dann.model import Classifier, Discriminator, FeatureExtractor, prepare
@@ -26,9 +26,10 @@ def main():
     for pair in PAIRS:
         for mode in MODES:
             selector = f"p3:{'-'.join(pair)}:{mode}"
-            runs[pair, mode], accuracies[pair, mode] = found.get(selector), "target_accuracy"
-            if selector not in found and (other := found.get(same_training(selector, some_settings))):
-                runs[pair, mode], accuracies[pair, mode] = other, "source_accuracy"
+            there = [(found.get(selector), "target_accuracy"), *(
+                (found[other], "source_accuracy") for other in same_trainings(selector, some_settings) if other in found)]
+            # the one with the most seeds, this one first
+            runs[pair, mode], accuracies[pair, mode] = max(there, key=lambda run: len(run[0].seeds) if run[0] else 0)
     section = Section(args.out, "p3_dann", words.title, prefix="p3")
     section.runs += [seed for run in dict.fromkeys(runs.values()) if run for seed in run.seeds]
     accuracy = {key: run.mean(accuracies[key]) if run else None for key, run in runs.items()}

@@ -213,7 +213,7 @@ def main():
     labelled = target if mode == "target" else source       # the only use of target labels in training
     labelled = labelled._replace(images=on_device(labelled.images, device), labels=labelled.labels.to(device))
     torch.manual_seed(settings["seed"])
-    unlabelled = drawn(target.images, settings["target_images"])
+    unlabelled = drawn(target.images, settings["target_images"] if mode == "dann" else 0)
     target_images = on_device(unlabelled, device)
     pass_size = max(len(labelled.images), len(target_images)) if mode == "dann" else len(labelled.images)
     batch_size = min(settings["batch_size"], pass_size)

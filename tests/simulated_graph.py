@@ -10,6 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from common.training import recording
 
+WAIT = ("aten::_local_scalar_dense", "aten::lift_fresh", "aten::nonzero")      # to read a number, to send one
+
 
 class Graph(TorchDispatchMode):
     """In place of torch.cuda.CUDAGraph: records what happens while it is entered."""
@@ -20,7 +22,7 @@ class Graph(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
         result = operation(*arguments, **(options or {}))
-        assert operation.name() not in ("aten::_local_scalar_dense", "aten::nonzero"), "a step that waits cannot be recorded"
+        assert operation.name() not in WAIT, "a step that waits cannot be recorded"
         if not operation.is_view:
             self.operations.append((operation, arguments, options or {}, result))
         return result

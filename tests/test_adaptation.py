@@ -219,6 +219,22 @@ def test_a_descent_takes_each_step_at_its_rate_and_goes_on():
     assert weight.item() == other.item() and later.done == 3
 
 
+def test_a_descent_goes_on_from_an_older_checkpoint():
+    """Which has PyTorch's scheduler, and an optimizer that could not be recorded."""
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.Adam([weight], 0.5, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4)
+    weight.sum().backward()
+    optimizer.step()
+    schedule.step()
+    learn = Descent([weight], 0.5, "cosine", 4)
+    learn.load_state_dict({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()})
+    before = weight.item()
+    learn(weight.sum())
+    assert before - weight.item() == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-4)
+    assert learn.done == 2 and learn.optimizer.param_groups[0]["capturable"]
+
+
 def test_what_a_run_says_of_its_target_without_labels(tmp_path):
     bright = to_float(torch.tensor([[0, 255]], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 28, 28))
     images = (bright * 255).to(torch.uint8)

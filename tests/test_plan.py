@@ -13,11 +13,11 @@ import pytest
 import common.sample_data
 import hw_report
 import p4_adda.train
-from common.adaptation import PAIRS
+from common.adaptation import AUGMENTATION, PAIRS
 from common.cli import UserError, lock
 from common.files import read_json
 from common.report.section import check_out
-from common.runs.plan import DEFINING, KNOWN, select
+from common.runs.plan import DEFINING, KNOWN, same_trainings, select
 from common.training.settings import read_settings
 from tests.conftest import REPOSITORY, SMALLEST, assert_same_weights, call_training, draw_nothing, run_here, train_here
 
@@ -109,6 +109,7 @@ def test_a_dry_run_where_no_data_is_yet_says_what_the_first_call_would_train(sam
     (("--preset", "report", "--only", "p3"), {"p3_usps-mnistm_target", "p3_mnistm-svhn_target", "p3_svhn-usps_target"}),
     (("--preset", "report", "--only", "p3:usps-mnistm", "p3:mnistm-svhn:source"), {"p3_usps-mnistm_target"}),
     (("--preset", "report", "--only", "p3:usps-mnistm"), set()),
+    (("--preset", "report", "--only", "p3", "p3:usps-mnistm:target"), {"p3_mnistm-svhn_target", "p3_svhn-usps_target"}),
     (("--preset", "report", "--only", "p3", "--rotation", "10"), set()),
     (("--preset", "tuned", "--only", "p3"), set()),
 ])
@@ -117,6 +118,10 @@ def test_bounds_that_are_the_same_training_are_trained_once(words, without, samp
     planned = {line.split(":")[0].split("/")[-1] for line in lines}
     assert {f"p3_{'-'.join(pair)}_target" for pair in PAIRS[:1 if "p3" not in words else 3]} - planned == without
     assert "p3_usps-mnistm_source" in planned
+
+
+def test_a_domain_that_no_pair_begins_with_has_an_upper_bound_of_its_own():
+    assert same_trainings("p3:usps-emnist:target", {row.name: row.neutral for row in AUGMENTATION}) == []
 
 
 def test_the_bounds_of_a_domain_are_the_same_training(sample_data, tmp_path, monkeypatch):

@@ -55,11 +55,3 @@ def test_every_step_counts_once_and_with_its_own_batch(graphs):
         averages.add(loss=batch.sum())
     assert seen == [[0, 1], [2, 3], [4, 5]], "two steps to warm up, and the one that is recorded"
     assert total == 66 and [row["loss"] for row in averages.read()] == [1, 5, 9, 13, 17, 21]
-
-
-def test_what_waits_for_the_device_cannot_be_recorded(graphs):
-    averages = Averages()
-    with pytest.raises(AssertionError, match="cannot be recorded"), recording(CPU, averages) as step:
-        for batch in torch.arange(6).view(3, 2):
-            for given in step(batch):
-                given.sum().item()

@@ -43,17 +43,16 @@ DEFINING = {name for run in RUNS for name in run.defining}
 PLACE = ("data", "device", "precision")         # settings that say where a run is trained, not what
 
 
-def same_training(selector, settings):
-    """The selector of the run of RUNS that is the same training as that of `selector` with these settings, None if none is.
+def same_trainings(selector, settings):
+    """The selectors of the runs that are the same training as that of `selector` with these settings, besides it.
 
     DANN's upper bound learns the labels of a domain as the lower bound of another pair does, unless images are changed: a
     source's are changed into what a target's may be.
     """
     problem, pair, mode = (*selector.split(":"), None, None)[:3]
     if (problem, mode) != ("p3", "target") or any(settings.get(row.name) != row.neutral for row in AUGMENTATION):
-        return None
-    domain = pair.split("-")[1]
-    return f"p3:{domain}-{dict(PAIRS)[domain]}:source"
+        return []
+    return [f"p3:{source}-{target}:source" for source, target in PAIRS if source == pair.split("-")[1]]
 
 
 def select(words):

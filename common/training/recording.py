@@ -16,7 +16,7 @@ _step = None    # the one that is under way
 
 
 def can_record(device):
-    """Whether steps on this torch.device can be recorded; those of several processes wait for each other on the host."""
+    """Whether steps on this torch.device can be recorded; those of several processes are not."""
     return device.type == "cuda" and processes() == 1
 
 
@@ -30,14 +30,14 @@ def needs_host():
 def recording(device, averages, eager=False):
     """Within an epoch's loop, gives a function of a batch, an int64 tensor of one shape, for `yield from step(batch)`.
 
-    That hands the batch to the loop's body, or replays the step that the body took, which is then left out; with `eager`, or
-    on a CPU, never. `averages` are the Averages to which the body adds.
+    That hands the batch to the loop's body or, once a step is recorded, replays it and leaves the body out. With `eager`, or on
+    a CPU, the body gets every batch. `averages` are the Averages to which the body adds.
     """
     global _step
     if eager or not can_record(device):
         yield lambda batch: (batch,)
         return
-    # all of it on the stream that records, as a replayed gradient must not meet one that was computed on another
+    # also the steps before, on the stream that records: what is left of them must not make it wait for another stream
     stream, outside = _stream_of(device), torch.cuda.current_stream(device)
     stream.wait_stream(outside)
     try:

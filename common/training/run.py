@@ -145,8 +145,8 @@ class Run:
     def batches(self, indices, averages):
         """Iterate over the batches of one epoch behind a progress bar that shows the losses so far.
 
-        On a GPU the loop's body sees the first few of them alone: what it does there is recorded, and replayed for the others,
-        see recording.py. With --eager it sees all.
+        On a GPU the loop's body sees only the first three: what it does with the third is recorded, and replayed for the others
+        (see recording.py). With --eager it sees all.
 
         Raises UserError soon after a loss is no finite number: at once on a CPU, within CHECK_EVERY steps on a GPU.
         """

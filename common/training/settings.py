@@ -47,8 +47,8 @@ def read_settings(problem, description, table, flags=()):
 
     Args: `problem`, the name of the script's package; `table`, a Setting for each hyper-parameter; `flags`, a Needed for each
     setting that must be given.
-    Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume` and `tensorboard` (bool);
-    device and precision are resolved.
+    Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume`, `tensorboard` and `eager`
+    (bool); device and precision are resolved.
     With --resume on a run that was started, that run's settings hold, with neutral values for those that it did not know.
     Raises UserError if there are others that it did not know, UsageError if a flag contradicts that run, or if several
     processes cannot share a batch equally.

@@ -26,7 +26,7 @@ def random_batch(count, batch):
 
 
 def schedule_of(kind, steps):
-    """By what each of `steps` steps multiplies the learning rate: float64 [steps], of one of SCHEDULES.
+    """The factor on the learning rate at each of `steps` steps: float64 [steps], of one of SCHEDULES.
 
     "cosine" falls from 1 to 0 along half a cosine (Loshchilov & Hutter 2017, eq. 5, without restarts). "one-cycle" rises from
     a 25th to 1 over the first twentieth, then does the same (Smith & Topin 2018, with half cosines for lines).
@@ -38,6 +38,18 @@ def schedule_of(kind, steps):
             "one-cycle": torch.where(step < rise, 1 - 24 / 25 * fall(step / rise), fall((step - rise) / (steps - rise)))}[kind]
 
 
+class Adam(torch.optim.Adam):
+    """PyTorch's, in one kernel, and such that its steps can be recorded (see recording.py)."""
+
+    def __init__(self, parameters, lr, betas=(0.9, 0.999)):
+        super().__init__(parameters, lr, betas, fused=True, capturable=True)
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        for group in self.param_groups:
+            group["capturable"] = True      # also after a checkpoint of an older version
+
+
 class Descent:
     """Adam and its learning rate's schedule (see `schedule_of`): called with a loss, it takes a step down its gradient.
 
@@ -45,7 +57,7 @@ class Descent:
     """
 
     def __init__(self, parameters, lr, schedule, steps, betas=(0.9, 0.999)):
-        self.optimizer = torch.optim.Adam(parameters, lr, betas, fused=True, capturable=True)
+        self.optimizer = Adam(parameters, lr, betas)
         device = self.optimizer.param_groups[0]["params"][0].device
         # tensors, because they differ from step to step: see recording.py
         self.rates = (lr * schedule_of(schedule, steps)).to(device, torch.float32)
@@ -69,7 +81,8 @@ class Descent:
     def load_state_dict(self, state):
         self.optimizer.load_state_dict(state["optimizer"])
         self._use_rate()
-        self.done.copy_(state["done"])
+        # an older version's checkpoint has PyTorch's scheduler
+        self.done.fill_(int(state["done"] if "done" in state else state["schedule"]["last_epoch"]))
 
 
 def accuracy_of(logits, labels):
