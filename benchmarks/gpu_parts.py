@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.measure import ceilings, train, train_watched
+from benchmarks.measure import VARIANTS, ceilings, train, train_watched
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
 from common.adaptation import PAIRS
@@ -190,13 +190,11 @@ def throughput(place):
         args = SimpleNamespace(limit=6, batch_size=2, rounds=1, seconds=0, workers=0)
     order = ("p3", "p1", "p2", "p4")
     precision = pick_precision(place.device)
+    speeds = [(f"{variant} {problem}", partial(speed, problem, args, place, precision, variant))
+              for variant in (VARIANTS if place.gpu else VARIANTS[:1]) for problem in order]
+    profiles = [(f"profile {problem}", partial(profile, problem, args, place, precision)) for problem in order]
     # the most important first, and compilation, which takes longest, last
-    for variant in ("usual", "eager", "deterministic", "compile") if place.gpu else ("usual",):
-        for problem in order:
-            yield f"{variant} {problem}", partial(speed, problem, args, place, precision, variant)
-        if variant == ("eager" if place.gpu else "usual"):
-            for problem in order:
-                yield f"profile {problem}", partial(profile, problem, args, place, precision)
+    yield from (*speeds[:2 * len(order)], *profiles, *speeds[2 * len(order):])
 
 
 def speed(problem, args, place, precision, variant):

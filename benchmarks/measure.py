@@ -29,9 +29,9 @@ TRAININGS = {       # the module that trains each problem, and the flags that it
     "p3": ("p3_dann.train", (*PAIR, "--mode", "dann")),
     "p4": ("p4_adda.train", (*PAIR, "--source-epochs", "1")),
 }
-# how a step is run: as train.py does, on a GPU recorded as a CUDA graph; without that; with it, its networks by torch.compile;
-# with it, by kernels that repeat exactly
-VARIANTS = ("usual", "eager", "compile", "deterministic")
+# how a step is run: as train.py does, on a GPU recorded as a CUDA graph; without that; with it, by kernels that
+# repeat exactly; with it, its networks by torch.compile
+VARIANTS = ("usual", "eager", "deterministic", "compile")
 
 
 # ---- our training ----------------------------------------------------------------------------------------------------

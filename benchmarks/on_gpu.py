@@ -24,7 +24,7 @@ from benchmarks.measure import VARIANTS
 from benchmarks.throughput import CEILING, SPEED, Speed, ceiling_row, speed_row
 from common.cli import CommandParser, duration, format_table, lock, number, run_command, say
 from common.files import REPOSITORY, read_json, write_json
-from common.runs.plan import PACKAGES, RUNS
+from common.runs.plan import PACKAGES, RUNS, same_trainings
 from common.training.settings import full_settings
 
 SCRATCH = REPOSITORY / ".on_gpu"        # data and runs, which the next call uses again; OUT has three small files
@@ -137,12 +137,13 @@ def tables_of_full_size(parts):
     found = of(parts, "full_size")
     start = of(parts, "hardware").get("start", {}).get("seconds", 0)
     rows, total = [], Counter()
-    # preset report trains no upper bound: see same_training of common/runs/plan.py
-    for kind, runs in Counter(kind_of(run.selector) for run in RUNS if not run.selector.endswith(":target")).items():
+    presets = {problem: full_settings(table, {"preset": "report"}) for problem, table in TABLES.items()}
+    trained = [run for run in RUNS if not same_trainings(run.selector, presets[run.problem])]
+    for kind, runs in Counter(kind_of(run.selector) for run in trained).items():
         if kind not in found:
             continue
         problem, epochs = kind.split(":")[0], found[kind]["epochs"]
-        settings = full_settings(TABLES[problem], {"preset": "report"})
+        settings = presets[problem]
         # the second epoch of each phase has no search for kernels in it
         phases = [settings["source_epochs"], settings["epochs"]] if problem == "p4" else [settings["epochs"]]
         usual = epochs[1::2]

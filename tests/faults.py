@@ -649,7 +649,7 @@ FAULTS = {
     ],
     "common/runs/plan.py": [
         ("settings.get(row.name) != row.neutral", "False", ONCE),
-        ("if source == pair.split(\"-\")[1]]", "if target == pair.split(\"-\")[1]]", ONCE),
+        ("if source == domain]", "if target == domain]", ONCE),
         ('{"source": s, "target": t, "mode": mode}', '{"source": t, "target": s, "mode": mode}', PAGE),
         ('"p2_dcgan_{noise}", {"noise": noise}', '"p2_dcgan_{noise}", {"noise": NOISES[0]}', CALLED),
         ('{"kl_weight": weight}', '{"kl_weight": KL_WEIGHTS[0]}', CALLED),

@@ -18,7 +18,6 @@ from common.cli import UserError, run_command
 from common.data import images
 from common.files import PART, read_json
 from common.runs.read import read_metrics
-from common.training import recording
 from common.training import run as run_folder
 from common.training.run import Run
 from common.training.steps import Averages, binary_cross_entropy
@@ -115,8 +114,7 @@ def test_losses_that_are_not_finite_stop_the_run(train, tmp_path, problem):
 def test_the_step_is_named_however_rarely_one_looks(settings, monkeypatch, device, last):
     """On a CPU at once; on a GPU, where the losses of many steps are read at once, soon."""
     monkeypatch.setattr(run_folder, "CHECK_EVERY", 4)
-    monkeypatch.setattr(recording, "can_record", lambda device: False)
-    run = Run(settings, 1, {})
+    run = Run(settings | {"eager": True}, 1, {})
     run.device = torch.device(device)
     losses, steps = Averages(), 0
     with pytest.raises(UserError, match="step 6 of epoch 1: loss nan, other 6;"):

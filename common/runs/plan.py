@@ -49,10 +49,10 @@ def same_trainings(selector, settings):
     DANN's upper bound learns the labels of a domain as the lower bound of another pair does, unless images are changed: a
     source's are changed into what a target's may be.
     """
-    problem, pair, mode = (*selector.split(":"), None, None)[:3]
-    if (problem, mode) != ("p3", "target") or any(settings.get(row.name) != row.neutral for row in AUGMENTATION):
+    if not selector.endswith(":target") or any(settings.get(row.name) != row.neutral for row in AUGMENTATION):
         return []
-    return [f"p3:{source}-{target}:source" for source, target in PAIRS if source == pair.split("-")[1]]
+    domain = selector.split(":")[1].split("-")[1]
+    return [f"p3:{source}-{target}:source" for source, target in PAIRS if source == domain]
 
 
 def select(words):
