@@ -61,7 +61,7 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     Setting("lr",                float,   1e-3,   3e-3,   3e-3, "Adam's learning rate",
             note="at the start if it is annealed, at its height in one cycle"),
     Setting("lr_schedule",       str, "constant", "one-cycle", "one-cycle", "constant, cosine (half of one) or one-cycle",
-            choices=SCHEDULES, neutral="constant", note="the latter two fall to 0 over all steps, one-cycle after a rise"),
+            choices=SCHEDULES, neutral="constant", note="the latter two fall to 0 over a phase, one-cycle after a rise"),
     Setting("classifier_gain",   float,    1.0,   10.0,   10.0, "factor on the classifier's first-layer weights at the start",
             neutral=1.0, note="without it, features averaged over all places, which differ little, are learned slowly"),
     Setting("image_size",        int,       28,     12,      6, "digits are resized to this many pixels a side",
@@ -225,13 +225,14 @@ def main():
     networks = Networks(*(wrap(network, device) for network in networks))
     extractor, classifier, _ = networks
     parameters = [parameter for network in networks for parameter in network.parameters()]
-    learn = Descent(parameters, settings["lr"], settings["lr_schedule"], epochs * steps)
+    adapt_from = min(settings["source_epochs"], epochs - 1) if mode == "dann" else epochs
+    # a schedule for each phase: the first labels of target images are those of a network that has settled
+    learn = Descent(parameters, settings["lr"], settings["lr_schedule"], adapt_from * steps, (epochs - adapt_from) * steps)
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"], settings["alignment"]).to(device)
     run = Run(settings, epochs, networks._asdict() | dict(learn=learn, pseudo_labels=pseudo_labels))
     if run.finished:
         return
 
-    adapt_from = min(settings["source_epochs"], epochs - 1) if mode == "dann" else epochs
     train_on_labels(run, adapt_from, extractor, classifier, learn, labelled, target_images, shuffled)
     if mode == "dann":
         if run.epoch == adapt_from and settings["pseudo_weight"]:       # later, the checkpoint has them

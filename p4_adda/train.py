@@ -201,9 +201,10 @@ def main():
     schedule, betas = settings["lr_schedule"], (settings["beta1"], 0.999)
     learn_source = Descent([*source_encoder.parameters(), *classifier.parameters()], settings["lr"], schedule,
                            settings["source_epochs"] * source_steps)
-    learn_encoder = Descent(target_encoder.parameters(), settings["encoder_lr"], schedule, settings["epochs"] * steps, betas)
+    learn_encoder = Descent(target_encoder.parameters(), settings["encoder_lr"], schedule, settings["epochs"] * steps,
+                            betas=betas)
     learn_discriminator = Descent(discriminator.parameters(), settings["discriminator_lr"], schedule,
-                                  settings["epochs"] * steps, betas)
+                                  settings["epochs"] * steps, betas=betas)
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"], settings["alignment"]).to(device)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], networks._asdict() | dict(
         learn_source=learn_source, learn_encoder=learn_encoder, learn_discriminator=learn_discriminator,

@@ -301,7 +301,10 @@ def test_dann(recorded, tiny_data, kind):
     source, target = (tiny.as_seen(images, size, standardised) for images in (source, target))
     epochs, per_epoch = len(tape.rows), len(source) // 4        # one pass over the larger of both
     assert len(tape.steps) == epochs * per_epoch
-    assert_adam(tape.steps, cosine(0.01, len(tape.steps)) if kind == "alone first" else [0.01] * len(tape.steps))
+    # each phase has a schedule of its own
+    rates = (sum((cosine(0.01, part * per_epoch) for part in (alone, epochs - alone)), []) if kind == "alone first" else
+             [0.01] * len(tape.steps))
+    assert_adam(tape.steps, rates)
 
     losses, orders = [], []
     for step in tape.steps[:alone * per_epoch]:

@@ -53,14 +53,15 @@ class Adam(torch.optim.Adam):
 class Descent:
     """Adam and its learning rate's schedule (see `schedule_of`): called with a loss, it takes a step down its gradient.
 
-    `done`, int64 of no dimension on the parameters' device, counts the steps.
+    Of several `phases`, the numbers of their steps, each has the whole schedule. `done`, int64 of no dimension on the
+    parameters' device, counts the steps.
     """
 
-    def __init__(self, parameters, lr, schedule, steps, betas=(0.9, 0.999)):
+    def __init__(self, parameters, lr, schedule, *phases, betas=(0.9, 0.999)):
         self.optimizer = Adam(parameters, lr, betas)
         device = self.optimizer.param_groups[0]["params"][0].device
         # tensors, because they differ from step to step: see recording.py
-        self.rates = (lr * schedule_of(schedule, steps)).to(device, torch.float32)
+        self.rates = (lr * torch.cat([schedule_of(schedule, steps) for steps in phases])).to(device, torch.float32)
         self.rate, self.done = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
         self._use_rate()
 
