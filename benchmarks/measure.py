@@ -94,27 +94,20 @@ class Stopwatch:
 
 
 @contextlib.contextmanager
-def stepping(problem, variant):
-    """While this is entered, that problem's training steps as the variant, one of VARIANTS, says.
+def stepping(variant):
+    """While this is entered, trainings step as the variant, one of VARIANTS, says.
 
     Gives the flags that the training needs for it.
     """
-    module, cudnn = importlib.import_module(TRAININGS[problem][0]), torch.backends.cudnn
-    wrap, deterministic = module.wrap, cudnn.deterministic
-
-    def compiled(network, device):
-        network = wrap(network, device)
-        network.compile()
-        return network
-    with contextlib.ExitStack() as patches:
-        if variant == "compile":
-            torch.compiler.reset()      # each call makes networks anew, and of a kind only some are compiled
-            patches.enter_context(mock.patch.object(module, "wrap", compiled))
-        cudnn.deterministic = deterministic or variant == "deterministic"
-        try:
-            yield ("--eager",) if variant == "eager" else ()
-        finally:
-            cudnn.deterministic = deterministic
+    cudnn = torch.backends.cudnn
+    deterministic = cudnn.deterministic
+    if variant == "compile":
+        torch.compiler.reset()      # each call makes networks anew, and of a kind only some are compiled
+    cudnn.deterministic = deterministic or variant == "deterministic"
+    try:
+        yield (f"--{variant}",) if variant in ("eager", "compile") else ()
+    finally:
+        cudnn.deterministic = deterministic
 
 
 class Counter(TorchDispatchMode):

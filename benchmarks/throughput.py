@@ -64,7 +64,7 @@ def measure(problem, args, data, device, precision, variant="usual", reference=T
     images = settings["batch_size"] * batches       # a step
 
     def ours(watch):
-        with stepping(problem, variant) as flags:
+        with stepping(variant) as flags:
             train_watched(problem, watch, *words, *flags)
     sides = {"reference": partial(loop, settings, device, args.workers)} if reference else {}
     sides["here"] = ours

@@ -72,7 +72,7 @@ def main():
     batch_size = min(settings["batch_size"], len(train))
 
     torch.manual_seed(settings["seed"])
-    vae = wrap(VAE(), device)
+    vae = wrap(VAE(), device, settings["compile"])
     optimizer = Adam(vae.parameters(), settings["lr"])
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
     fixed_latent = torch.randn(32, LATENT_SIZE, generator=torch.Generator().manual_seed(settings["seed"])).to(device)

@@ -222,7 +222,7 @@ def main():
 
     networks = Networks(FeatureExtractor(), Classifier(), Discriminator())
     networks.classifier.linear1.weight.data.mul_(settings["classifier_gain"])
-    networks = Networks(*(wrap(network, device) for network in networks))
+    networks = Networks(*(wrap(network, device, settings["compile"]) for network in networks))
     extractor, classifier, _ = networks
     parameters = [parameter for network in networks for parameter in network.parameters()]
     adapt_from = min(settings["source_epochs"], epochs - 1) if mode == "dann" else epochs

@@ -185,6 +185,19 @@ def replayed_is_eager(problem, device, data, folder):
     assert_same_weights(folder / "eager", folder / "replayed")
 
 
+def compiled_is_usual(problem, device, data, folder):
+    """Steps of compiled networks have the same losses, but for rounding."""
+    losses = []
+    for name in ("usual", "compiled"):
+        train_whole(problem, device, data, folder / name, "--precision", "float32",
+                    *(["--compile"] if name == "compiled" and device.type == "cuda" else []))
+        with open(folder / name / "metrics.csv", newline="") as file:
+            losses.append([float(value or 0) for key, value in next(csv.DictReader(file)).items()
+                           if key not in ("seconds", "pseudo_share") and not key.endswith("accuracy")])
+    for value, theirs in zip(*losses, strict=True):
+        assert abs(value - theirs) <= 1e-3 * abs(value), f"a loss of the first epoch is {theirs}, not {value}"
+
+
 def nan_stops_the_run(problem, device, data, folder):
     """Losses that are no numbers end the run with its sentence, and the device can still be used."""
     try:
@@ -260,6 +273,7 @@ CHECKS = {
        for problem in TRAININGS for preset in ("report", "tuned")},
     **{f"{problem}: resume is exact": functools.partial(resume_is_exact, problem) for problem in TRAININGS},
     **{f"{problem}: a replayed step is the eager one": functools.partial(replayed_is_eager, problem) for problem in TRAININGS},
+    **{f"{problem}: a compiled step is the usual one": functools.partial(compiled_is_usual, problem) for problem in TRAININGS},
     **{f"{problem}: streamed is resident": functools.partial(streamed_is_resident, problem) for problem in TRAININGS},
     **{f"{problem}: NaN stops the run": functools.partial(nan_stops_the_run, problem) for problem in TRAININGS},
     "p2: NaN is one line": nan_is_one_line,

@@ -210,19 +210,9 @@ def test_tables_of_steps_compare_with_the_usual():
 
 # ---- how a step is run -----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("variant, changed", [("usual", ()), ("compile", (0, 1)), ("eager", ()), ("deterministic", (2,))])
-def test_a_step_is_changed_while_it_is_measured_and_no_longer(variant, changed, monkeypatch):
-    import p4_adda.train as module
-    compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compiled.append(network))
-
-    def facts():
-        network = torch.nn.Linear(1, 1)
-        assert module.wrap(network, CPU) is network
-        return compiled == [network], module.wrap is not wrap, torch.backends.cudnn.deterministic
-    wrap = module.wrap
-    with measure.stepping("p4", variant) as flags:
-        assert facts() == tuple(number in changed for number in range(3))
-        assert flags == (("--eager",) if variant == "eager" else ())
-    compiled.clear()
-    assert facts() == (False,) * 3
+@pytest.mark.parametrize("variant", measure.VARIANTS)
+def test_a_step_is_changed_while_it_is_measured_and_no_longer(variant):
+    with measure.stepping(variant) as flags:
+        assert torch.backends.cudnn.deterministic == (variant == "deterministic")
+        assert flags == {"eager": ("--eager",), "compile": ("--compile",)}.get(variant, ())
+    assert not torch.backends.cudnn.deterministic

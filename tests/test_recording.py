@@ -1,10 +1,12 @@
-"""Steps that are recorded and replayed, by a CUDA graph simulated on the CPU; gpu_checks.py has the same for a GPU."""
+"""Steps that are recorded and replayed, by a CUDA graph simulated on the CPU, and steps that are compiled; gpu_checks.py has
+the same for a GPU."""
 import pytest
 import torch
 
 from benchmarks.measure import TRAININGS, train
 from common.runs.read import read_metrics
 from common.training import device as training_device
+from common.training import settings
 from common.training.recording import recording
 from common.training.steps import Averages
 from tests import simulated_graph
@@ -55,3 +57,21 @@ def test_every_step_counts_once_and_with_its_own_batch(graphs):
         averages.add(loss=batch.sum())
     assert seen == [[0, 1], [2, 3], [4, 5]], "two steps to warm up, and the one that is recorded"
     assert total == 66 and [row["loss"] for row in averages.read()] == [1, 5, 9, 13, 17, 21]
+
+
+@pytest.mark.parametrize("problem", TRAININGS)
+def test_compiled_steps_train_the_same_weights(problem, sample_data, tmp_path, monkeypatch):
+    """By a compiler that leaves the operations as they are. What trains passes through it, evaluations do not."""
+    compile, compiled, passes = torch.nn.Module.compile, [], []
+
+    def leave(graph, inputs):
+        return lambda *values: passes.append(torch.is_grad_enabled()) or graph(*values)
+    monkeypatch.setattr(torch.nn.Module, "compile",
+                        lambda network, **options: compiled.append(network) or compile(network, backend=leave, **options))
+    monkeypatch.setattr(settings, "demand_compiler", lambda device: None)
+    train(problem, *words(problem, sample_data), "--run", tmp_path / "usual")
+    assert not compiled
+    train(problem, *words(problem, sample_data), "--run", tmp_path / "compiled", "--compile")
+    torch.compiler.reset()
+    assert compiled and passes and all(passes)
+    assert_same_weights(tmp_path / "usual", tmp_path / "compiled")

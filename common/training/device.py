@@ -1,10 +1,12 @@
 """Where a training runs: the device, its precision, and the images that it holds or has streamed to it."""
+import importlib.util
 import math
+import shutil
 from pathlib import Path
 
 import torch
 
-from common.cli import UserError
+from common.cli import UsageError, UserError
 from common.training.distributed import processes, use_own_gpu
 from common.training.recording import needs_host
 
@@ -39,6 +41,14 @@ def pick_precision(device, name="auto"):
             processor = ""
         fast = device.type == "cpu" and ("avx512_bf16" in processor or "amx_bf16" in processor)
     return "bfloat16" if fast else "float32"
+
+
+def demand_compiler(device):
+    """Raises UsageError or UserError where --compile cannot work: torch.compile's own errors are pages long."""
+    if device.type != "cuda" or processes() > 1:
+        raise UsageError("--compile is for one process on a CUDA GPU; leave it out")
+    if not importlib.util.find_spec("triton") or not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        raise UserError("--compile needs the package triton and a C compiler; install them, or leave it out")
 
 
 def hardware_name(device):
