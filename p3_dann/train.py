@@ -54,7 +54,7 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     Setting("epochs",            int,       50,     24,      7, "epochs in all, the source's included"),
     Setting("steps_per_epoch",   int,        0,    500,      0, "steps in an epoch; 0: one pass over the data", bounds=(0,),
             neutral=0, note="the larger of the training sets that are used"),
-    Setting("batch_size",        int,       64,     16,      8, "images of each domain a step",
+    Setting("batch_size",        int,       64,     32,      8, "images of each domain a step",
             note="not in the report; half of 128 as in Ganin et al. 2016"),
     Setting("target_images",     int,        0,  12000,      0, "mode dann: unlabelled target images, drawn at random; 0: all",
             bounds=(0,), neutral=0, note="fewer are seen more often, and a pseudo-label is a mean over what was seen"),
