@@ -191,10 +191,11 @@ def throughput(place):
     order = ("p3", "p1", "p2", "p4")
     precision = pick_precision(place.device)
     speeds = [(f"{variant} {problem}", partial(speed, problem, args, place, precision, variant))
-              for variant in (VARIANTS if place.gpu else VARIANTS[:1]) for problem in order]
+              for variant in (VARIANTS if place.gpu else VARIANTS[:1]) for problem in order
+              if variant != "no-compile" or problem == "p3"]
     profiles = [(f"profile {problem}", partial(profile, problem, args, place, precision)) for problem in order]
-    # the most important first, and compilation, which takes longest, last
-    yield from (*speeds[:2 * len(order)], *profiles, *speeds[2 * len(order):])
+    # the most important first
+    yield from (*speeds[:2 * len(order) + 1], *profiles, *speeds[2 * len(order) + 1:])
 
 
 def speed(problem, args, place, precision, variant):

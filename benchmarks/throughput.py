@@ -70,7 +70,8 @@ def measure(problem, args, data, device, precision, variant="usual", reference=T
     sides["here"] = ours
 
     counter = Counter()
-    train_watched(problem, counter, *words)
+    # which sees no operation of a compiled network
+    train_watched(problem, counter, *words, *(("--no-compile",) if problem == "p3" else ()))
     rates, growths, peaks = {"reference": [], "here": []}, {"reference": [], "here": []}, []
     for _ in progress(range(args.rounds), problem, "round"):
         for name, side in sides.items():

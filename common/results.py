@@ -21,7 +21,7 @@ from common.files import read_json, written_whole
 # the run's test metric, where its summary does not say which is listed: the first of these that it has
 METRICS = ("target_accuracy", "test_mse", "diversity")
 PLACE_FLAGS = {"--run": 1, "--data": 1, "--seed": 1, "--device": 1, "--resume": 0, "--tensorboard": 0, "--eager": 0,
-               "--compile": 0, "--quiet": 0, "-q": 0}         # and how many values each takes
+               "--quiet": 0, "-q": 0}         # and how many values each takes
 COLUMNS = ("command", "metric", "seeds", "mean", "standard_deviation", "source_only_mean", "agreement_percent",
            "entropy_nats", "train_images", "epochs", "minutes_each", "hardware", "git_revision")
 

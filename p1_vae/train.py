@@ -12,7 +12,7 @@ from common.training.run import WHEN_STOPPED, Run
 from common.training.settings import Setting, read_settings
 from common.training.steps import Adam, Averages, shuffled_batches
 from common.training.weights import save_weights
-from p1_vae.model import LATENT_SIZE, VAE, decode, encode, image_mse
+from p1_vae.model import LATENT_SIZE, VAE, encode, image_mse
 
 SETTINGS = (       # why `tuned` differs from `report`, value by value: docs/faces.md
     #        name              kind   report  tuned  sample   meaning and unit
@@ -44,13 +44,15 @@ def image_kl(mu, logvar):
     return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(dim=1)
 
 
+@torch.no_grad()
 def evaluate(vae, images):
     """Means over uint8 images [N, 3, 64, 64]: the squared error a pixel of the reconstructions from the latent mean, on
     [0, 1] (distortion), and the KL divergence in nats (rate)."""
-    errors, rates = [], []
+    errors, rates, device = [], [], next(vae.parameters()).device
     for batch in images.split(256):     # all reconstructions at once would take four times the memory of the images
+        batch = batch.to(device)
         mu, logvar = encode(vae, batch)
-        errors.append(image_mse(decode(vae, mu), batch))
+        errors.append(image_mse(vae.decoder(mu), batch))
         rates.append(image_kl(mu, logvar))
     return {"test_mse": torch.cat(errors).mean().item(), "test_kl": torch.cat(rates).mean().item()}
 
@@ -72,7 +74,7 @@ def main():
     batch_size = min(settings["batch_size"], len(train))
 
     torch.manual_seed(settings["seed"])
-    vae = wrap(VAE(), device, settings["compile"])
+    vae = wrap(VAE(), device)
     optimizer = Adam(vae.parameters(), settings["lr"])
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, settings["lr_step"], settings["lr_decay"])
     fixed_latent = torch.randn(32, LATENT_SIZE, generator=torch.Generator().manual_seed(settings["seed"])).to(device)

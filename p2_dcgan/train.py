@@ -130,8 +130,7 @@ def main():
     torch.manual_seed(settings["seed"])
     generator = Generator().apply(initialise).to(device, memory_format=torch.channels_last)
     averaged, update_average = moving_average(generator, settings["ema_decay"])
-    generator, discriminator = (wrap(network, device, settings["compile"])
-                                for network in (generator, Discriminator().apply(initialise)))
+    generator, discriminator = wrap(generator, device), wrap(Discriminator().apply(initialise), device)
     betas = (settings["beta1"], 0.999)
     optimizers = [Adam(network.parameters(), settings[f"{name}_lr"], betas)
                   for name, network in (("generator", generator), ("discriminator", discriminator))]

@@ -195,7 +195,7 @@ def main():
     shuffled = functools.partial(shuffled_batches, batch_size=batch_size, device=device)
 
     torch.manual_seed(settings["seed"])
-    networks = Networks(*(wrap(network, device, settings["compile"]) for network in (
+    networks = Networks(*(wrap(network, device) for network in (
         LeNetEncoder2(), LeNetEncoder2(), LeNetClassifier(), Discriminator())), MultilinearMap(500).to(device))
     source_encoder, target_encoder, classifier, discriminator, _ = networks
     schedule, betas = settings["lr_schedule"], (settings["beta1"], 0.999)

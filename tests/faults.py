@@ -6,6 +6,7 @@ LOSSES, AUGMENT, ADAPTATION, LATENT = "tests/test_losses.py::", "tests/test_augm
     "tests/test_latent.py::")
 SETTINGS = "tests/test_settings.py::"
 RECORDING = "tests/test_recording.py::"
+COMPILED = f"{RECORDING}test_compiled_steps_train_the_same_weights"
 UPPER = ("tests/test_tables.py::"
          "test_an_upper_bound_is_that_of_another_pairs_lower_bound_where_they_are_the_same_training")
 OLDER = "tests/test_adaptation.py::test_a_descent_goes_on_from_an_older_checkpoint"
@@ -88,7 +89,7 @@ FAULTS = {
         ('settings["lr_step"], settings["lr_decay"])', 'settings["lr_step"], 1.0)', VAE),
         ("images = flip_horizontally(images)", "images = flip_vertically(images)", VAE_TUNED),
         ('if settings["vertical_flip"]:', 'if settings["horizontal_flip"]:', VAE_TUNED),
-        ("decode(vae, mu), batch", "decode(vae, mu + torch.exp(logvar / 2)), batch", OF_VAE),
+        ("vae.decoder(mu), batch", "vae.decoder(mu + torch.exp(logvar / 2)), batch", OF_VAE),
         ('load_faces(settings["data"], "test", settings["limit"])', 'load_faces(settings["data"], "train", settings["limit"])',
          OF_VAE),
         ('load_faces(settings["data"], "train", settings["limit"])', 'load_faces(settings["data"], "test", settings["limit"])',
@@ -96,7 +97,7 @@ FAULTS = {
         ('test_mse=tested["test_mse"], test_kl=tested["test_kl"]', 'test_mse=tested["test_kl"], test_kl=tested["test_mse"]',
          OF_VAE),
         ("loss = squared_error + settings", "loss = squared_error - settings", VAE_TUNED),
-        ("errors.append(image_mse(decode(vae, mu), batch))", "errors.append(image_mse(decode(vae, mu), images[:len(batch)]))",
+        ("errors.append(image_mse(vae.decoder(mu), batch))", "errors.append(image_mse(vae.decoder(mu), images[:len(batch)]))",
          f"{ANSWERS}test_a_measure_over_many_faces_is_that_of_all"),
         ("**evaluate(vae, test))", "**evaluate(vae, load_faces(settings['data'], 'train').images))", OF_VAE),
     ],
@@ -245,6 +246,7 @@ FAULTS = {
         ("max(len(labelled.images), len(target_images)) if", "min(len(labelled.images), len(target_images)) if", DANN),
         ("discriminator(ReverseGradient.apply(features, weight))", "discriminator(features.detach())", DANN),
         ('adapt_from * steps, (epochs - adapt_from) * steps)', 'epochs * steps)', DANN_ALONE),
+        ('if settings["compile"] and can_compile(device)', "if can_compile(device)", COMPILED),
         ("target_accuracy=accuracy(network, target_test", "target_accuracy=accuracy(network, source_test", OF_DANN),
         ("source_accuracy=accuracy(network, source_test", "source_accuracy=accuracy(network, target_test", OF_DANN),
         ('load_pair(settings, "test")', 'load_pair(settings, "train")', OF_DANN),

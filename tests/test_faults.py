@@ -31,7 +31,7 @@ PROBLEMS = list(SMALL)
 def settings(sample_data, tmp_path):
     """Of a run of no problem."""
     return {"problem": "p0", "device": "cpu", "seed": 0, "data": str(sample_data), "limit": 2, "domain": "usps",
-            "resume": False, "tensorboard": False, "eager": False, "compile": False, "run": tmp_path}
+            "resume": False, "tensorboard": False, "eager": False, "run": tmp_path}
 
 
 @pytest.fixture(scope="module")

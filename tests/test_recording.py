@@ -6,9 +6,11 @@ import torch
 from benchmarks.measure import TRAININGS, train
 from common.runs.read import read_metrics
 from common.training import device as training_device
-from common.training import settings
+from common.training import distributed
+from common.training.device import can_compile
 from common.training.recording import recording
 from common.training.steps import Averages
+from p3_dann import train as train_dann
 from tests import simulated_graph
 from tests.gpu_checks import FEW, WHOLE, assert_same_weights
 
@@ -59,19 +61,28 @@ def test_every_step_counts_once_and_with_its_own_batch(graphs):
     assert total == 66 and [row["loss"] for row in averages.read()] == [1, 5, 9, 13, 17, 21]
 
 
-@pytest.mark.parametrize("problem", TRAININGS)
-def test_compiled_steps_train_the_same_weights(problem, sample_data, tmp_path, monkeypatch):
+def test_compiled_steps_train_the_same_weights(sample_data, tmp_path, monkeypatch):
     """By a compiler that leaves the operations as they are. What trains passes through it, evaluations do not."""
-    compile, compiled, passes = torch.nn.Module.compile, [], []
+    compile, compiled, passes = torch.compile, [], []
 
     def leave(graph, inputs):
         return lambda *values: passes.append(torch.is_grad_enabled()) or graph(*values)
-    monkeypatch.setattr(torch.nn.Module, "compile",
+    monkeypatch.setattr(torch, "compile",
                         lambda network, **options: compiled.append(network) or compile(network, backend=leave, **options))
-    monkeypatch.setattr(settings, "demand_compiler", lambda device: None)
-    train(problem, *words(problem, sample_data), "--run", tmp_path / "usual")
+    monkeypatch.setattr(train_dann, "can_compile", lambda device: True)
+    train("p3", *words("p3", sample_data), "--run", tmp_path / "usual")
     assert not compiled
-    train(problem, *words(problem, sample_data), "--run", tmp_path / "compiled", "--compile")
+    train("p3", *words("p3", sample_data, "--compile"), "--run", tmp_path / "compiled")
     torch.compiler.reset()
-    assert compiled and passes and all(passes)
+    assert len(compiled) == 3 and passes and all(passes)
     assert_same_weights(tmp_path / "usual", tmp_path / "compiled")
+
+
+@pytest.mark.parametrize("device, triton, compiler, group, can", [
+    ("cuda", True, True, None, True), ("cpu", True, True, None, False), ("cuda", False, True, None, False),
+    ("cuda", True, False, None, False), ("cuda", True, True, distributed.Group(0, 2, None), False)])
+def test_where_networks_can_be_compiled(device, triton, compiler, group, can, monkeypatch):
+    monkeypatch.setattr(distributed, "_group", group)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "triton" and triton or None)
+    monkeypatch.setattr("shutil.which", lambda name: name == "gcc" and compiler or None)
+    assert can_compile(torch.device(device)) == can

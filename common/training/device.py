@@ -2,11 +2,12 @@
 import importlib.util
 import math
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
 
-from common.cli import UsageError, UserError
+from common.cli import UserError
 from common.training.distributed import processes, use_own_gpu
 from common.training.recording import needs_host
 
@@ -43,12 +44,16 @@ def pick_precision(device, name="auto"):
     return "bfloat16" if fast else "float32"
 
 
-def demand_compiler(device):
-    """Raises UsageError or UserError where --compile cannot work: torch.compile's own errors are pages long."""
-    if device.type != "cuda" or processes() > 1:
-        raise UsageError("--compile is for one process on a CUDA GPU; leave it out")
-    if not importlib.util.find_spec("triton") or not any(map(shutil.which, ("cc", "gcc", "clang"))):
-        raise UserError("--compile needs the package triton and a C compiler; install them, or leave it out")
+def can_compile(device):
+    """Whether torch.compile works for trainings on this torch.device: on a CUDA GPU, by one process, with a C compiler."""
+    return (device.type == "cuda" and processes() == 1 and importlib.util.find_spec("triton") is not None
+            and any(map(shutil.which, ("cc", "gcc", "clang"))))
+
+
+def compiled(modules):
+    """The modules by torch.compile, for batches of few sizes; they share the weights of those given."""
+    warnings.filterwarnings("ignore", module=r"torch\._inductor")       # what it tells its developers
+    return [torch.compile(module, dynamic=False) for module in modules]
 
 
 def hardware_name(device):

@@ -131,17 +131,13 @@ def from_first(value):
 
 # ---- the model -------------------------------------------------------------------------------------------------------
 
-def wrap(module, device, compiled=False):
+def wrap(module, device):
     """The module on the device, channels last (the layout in which convolutions are fastest), to be trained by all processes.
-
-    `compiled`: its forward and backward passes by torch.compile, where Run.batches is under way.
 
     With several of them the result is used as the module is, but their gradients are averaged, and its BatchNorm and Dropout
     treat the shares of a batch as one batch.
     """
     module = module.to(device, memory_format=torch.channels_last)
-    if compiled:
-        module.compile(dynamic=False)
     if not _group:
         return module
     if next(module.parameters()).is_cuda:

@@ -20,19 +20,6 @@ def can_record(device):
     return device.type == "cuda" and processes() == 1
 
 
-@contextlib.contextmanager
-def compiling(compiled):
-    """Within an epoch's loop, lets --compile have its effect; evaluations, of many shapes, would each be compiled anew."""
-    if not compiled:
-        yield
-        return
-    torch.compiler.set_stance("default")
-    try:
-        yield
-    finally:
-        torch.compiler.set_stance("force_eager")
-
-
 def needs_host():
     """Said by what makes the host wait for the device in each step: such steps are not recorded."""
     if _step:

@@ -32,7 +32,7 @@ from common.files import PART, REPOSITORY, make_folder, read_json, visible, writ
 from common.requirements import install
 from common.training.device import hardware_name
 from common.training.distributed import from_first, is_first
-from common.training.recording import compiling, recording
+from common.training.recording import recording
 from common.training.settings import OF_THIS_CALL
 from common.training.weights import load_checked, reason_of, save_file
 
@@ -61,8 +61,6 @@ class Run:
         self.device = torch.device(settings["device"])
         self.epoch, self.seconds, self.rows = 0, 0.0, []
         self.writes = is_first()
-        if settings["compile"]:
-            torch.compiler.set_stance("force_eager")        # but for steps, see batches
         torch.manual_seed(settings["seed"])     # again, so that how many numbers the first weights took changes nothing later
         self.finished, state = from_first(self._open() if self.writes else None)
         if state and not self.writes:
@@ -156,7 +154,7 @@ class Run:
         bar = progress(indices, f"{self.folder.name} {self.epoch + 1}/{self.epochs}")
         check_every = CHECK_EVERY if self.device.type == "cuda" else 1
         shown = 0.0
-        with compiling(self.settings["compile"]), recording(self.device, averages, self.settings["eager"]) as step:
+        with recording(self.device, averages, self.settings["eager"]) as step:
             for number, batch in enumerate(bar, start=1):
                 yield from step(batch)
                 if number % check_every == 0:

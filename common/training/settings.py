@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from common.cli import YES_NO, CommandParser, UsageError, UserError, number
 from common.files import read_json
-from common.training.device import demand_compiler, pick_device, pick_precision
+from common.training.device import pick_device, pick_precision
 from common.training.distributed import from_first, share_size, start
 
 PRESETS = ("report", "tuned", "sample")
-OF_THIS_CALL = ("run", "resume", "tensorboard", "eager", "compile")        # flags that say nothing of what is trained
+OF_THIS_CALL = ("run", "resume", "tensorboard", "eager")        # flags that say nothing of what is trained
 GENERAL = dict(preset="report", data="hw3_data", limit=None, seed=0, device="auto", precision="auto")
 
 
@@ -47,8 +47,8 @@ def read_settings(problem, description, table, flags=()):
 
     Args: `problem`, the name of the script's package; `table`, a Setting for each hyper-parameter; `flags`, a Needed for each
     setting that must be given.
-    Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume`, `tensorboard`, `eager`
-    and `compile` (bool); device and precision are resolved.
+    Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume`, `tensorboard` and `eager`
+    (bool); device and precision are resolved.
     With --resume on a run that was started, that run's settings hold, with neutral values for those that it did not know.
     Raises UserError if there are others that it did not know, UsageError if a flag contradicts that run, or if several
     processes cannot share a batch equally.
@@ -81,8 +81,6 @@ def read_settings(problem, description, table, flags=()):
             raise UsageError(f"{', '.join(missing)} must be given; see --help")
         settings = full_settings(table, {"data": str(Path("hw3_data").resolve())} | given)
     device = pick_device(settings["device"])
-    if call["compile"]:
-        demand_compiler(device)
     settings |= {"problem": problem, "device": str(device), "precision": pick_precision(device, settings["precision"])}
     share_size(settings.get("batch_size", 0))
     return from_first(settings) | call      # another machine may lack the run folder
@@ -120,7 +118,6 @@ def _parser(problem, description, table, flags):
     group.add_argument("--tensorboard", action="store_true", help="write event files to DIR/tensorboard too")
     group.add_argument("--eager", action="store_true", help="on a GPU, run the loop's code in each step: slower, for code "
                        "that does not let itself be recorded and replayed")
-    group.add_argument("--compile", action="store_true", help="on a GPU, compile the networks by torch.compile")
     group.add_argument("--preset", choices=PRESETS, metavar="NAME",
                        help=f"the hyper-parameters: {', '.join(PRESETS)} (default: report)")
     group.add_argument("--seed", type=number(int, 0), metavar="N", help="seed of all random numbers (default: 0)")
