@@ -1,4 +1,5 @@
 """The models that come with the code, as the page and README show them; and two reports side by side."""
+import csv
 import json
 import re
 import shutil
@@ -110,6 +111,13 @@ def test_readme_says_what_the_data_says():
         assert rows[f"{method}, `--preset tuned`"] == [
             f"**{100 * statistics.mean(each):.1f}" + (f" ± {100 * statistics.stdev(each):.1f}**" if each[1:] else "**")
             if each else "–" for each in seeds]
+    with open(REPOSITORY / "docs" / "adaptation.csv", newline="") as file:
+        found = {row["command"]: row for row in csv.DictReader(file)}
+    for bound, mode in (("upper", "target"), ("lower", "source")):
+        each = [found[f"python3 -m p3_dann.train --source {source} --target {target} --mode {mode} --preset tuned"]
+                for source, target in OTHERS]
+        assert rows[f"{bound} bound: `p3_dann.train --mode {mode} --preset tuned`"] == [
+            f"{100 * float(row['mean']):.1f} ± {100 * float(row['standard_deviation']):.1f}" for row in each]
     assert f"MSE {hw_shipped.OTHERS_MSE}" in readme
     for picture in re.findall(r"!\[.*\]\((.*)\)", readme):
         assert (REPOSITORY / picture).is_file()
