@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.measure import VARIANTS, ceilings, train, train_watched
+from benchmarks.measure import VARIANTS, ceilings, stepping, train, train_watched
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
 from common.adaptation import PAIRS
@@ -192,7 +192,7 @@ def throughput(place):
     precision = pick_precision(place.device)
     speeds = [(f"{variant} {problem}", partial(speed, problem, args, place, precision, variant))
               for variant in (VARIANTS if place.gpu else VARIANTS[:1]) for problem in order
-              if variant != "no-compile" or problem == "p3"]
+              if variant != "uncompiled" or problem == "p3"]
     profiles = [(f"profile {problem}", partial(profile, problem, args, place, precision)) for problem in order]
     # the most important first
     yield from (*speeds[:2 * len(order) + 1], *profiles, *speeds[2 * len(order) + 1:])
@@ -266,7 +266,8 @@ def cost(place, selector):
     problem, name, flags = words_of(selector)
     folder, data = emptied(place.scratch / "kinds" / name), place.official()
     started = time.monotonic()
-    train(problem, "--data", data, "--run", folder, *flags, *two_epochs(problem), *place.words(problem))
+    with stepping(problem):
+        train(problem, "--data", data, "--run", folder, *flags, *two_epochs(problem), *place.words(problem))
     return {"seconds": time.monotonic() - started, "epochs": seconds_of_epochs(folder)}
 
 

@@ -29,9 +29,9 @@ TRAININGS = {       # the module that trains each problem, and the flags that it
     "p3": ("p3_dann.train", (*PAIR, "--mode", "dann")),
     "p4": ("p4_adda.train", (*PAIR, "--source-epochs", "1")),
 }
-# how a step is run: as train.py does, on a GPU recorded as a CUDA graph; without that; with it, but its networks not by
-# torch.compile, which DANN has; by kernels that repeat exactly
-VARIANTS = ("usual", "eager", "no-compile", "deterministic")
+# how a step is run: as train.py does, on a GPU recorded as a CUDA graph, DANN's networks compiled; neither recorded nor
+# compiled; recorded alone; by kernels that repeat exactly
+VARIANTS = ("usual", "eager", "uncompiled", "deterministic")
 
 
 # ---- our training ----------------------------------------------------------------------------------------------------
@@ -94,18 +94,22 @@ class Stopwatch:
 
 
 @contextlib.contextmanager
-def stepping(variant):
-    """While this is entered, trainings step as the variant, one of VARIANTS, says.
+def stepping(problem, variant="usual"):
+    """While this is entered, that problem's training steps as the variant, one of VARIANTS, says, and as in a long run.
 
     Gives the flags that the training needs for it.
     """
-    cudnn = torch.backends.cudnn
+    module, cudnn = importlib.import_module(TRAININGS[problem][0]), torch.backends.cudnn
     deterministic = cudnn.deterministic
-    cudnn.deterministic = deterministic or variant == "deterministic"
-    try:
-        yield (f"--{variant}",) if variant in ("eager", "no-compile") else ()
-    finally:
-        cudnn.deterministic = deterministic
+    with contextlib.ExitStack() as patches:
+        if pays := getattr(module, "compiling_pays", None):
+            patches.enter_context(mock.patch.object(module, "compiling_pays", lambda device, pixels: (
+                variant != "uncompiled" and pays(device, math.inf))))
+        cudnn.deterministic = deterministic or variant == "deterministic"
+        try:
+            yield ("--eager",) if variant == "eager" else ()
+        finally:
+            cudnn.deterministic = deterministic
 
 
 class Counter(TorchDispatchMode):

@@ -64,14 +64,13 @@ def measure(problem, args, data, device, precision, variant="usual", reference=T
     images = settings["batch_size"] * batches       # a step
 
     def ours(watch):
-        with stepping(variant) as flags:
+        with stepping(problem, variant) as flags:
             train_watched(problem, watch, *words, *flags)
     sides = {"reference": partial(loop, settings, device, args.workers)} if reference else {}
     sides["here"] = ours
 
     counter = Counter()
-    # which sees no operation of a compiled network
-    train_watched(problem, counter, *words, *(("--no-compile",) if problem == "p3" else ()))
+    train_watched(problem, counter, *words, "--eager")       # it sees no operation of a compiled network
     rates, growths, peaks = {"reference": [], "here": []}, {"reference": [], "here": []}, []
     for _ in progress(range(args.rounds), problem, "round"):
         for name, side in sides.items():

@@ -26,7 +26,7 @@ from common.adaptation import (
 from common.cli import run_command
 from common.data.layout import DOMAINS
 from common.training.augment import normalise, to_float
-from common.training.device import autocast, can_compile, compiled, on_device
+from common.training.device import autocast, compiled, compiling_pays, on_device
 from common.training.distributed import wrap
 from common.training.run import WHEN_STOPPED, Run
 from common.training.settings import Needed, Setting, read_settings
@@ -74,8 +74,6 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
             bounds=(0, 1), neutral=0.6),
     Setting("alignment",         bool,    True,   True,   True, "give pseudo-labels the ten digits equally often",
             neutral=True, note="Berthelot et al. 2020; harmful where some of the target's digits are rare"),
-    Setting("compile",           bool,    True,  False,  False, "on a GPU, compile the networks (torch.compile)", neutral=False,
-            note="a step at 28 × 28 pixels then takes 0.7 of the time on an H200, after some seconds for compiling"),
     *AUGMENTATION,
 )
 
@@ -235,7 +233,9 @@ def main():
     if run.finished:
         return
 
-    if settings["compile"] and can_compile(device):     # for the steps; what is tested and kept is the network itself
+    images = epochs * steps * batch_size * (2 if mode == "dann" else 1)
+    if not settings["eager"] and compiling_pays(device, images * settings["image_size"] ** 2):
+        # for the steps; what is tested and kept is the network itself
         networks = Networks(*compiled(networks))
     train_on_labels(run, adapt_from, networks.extractor, networks.classifier, learn, labelled, target_images, shuffled)
     if mode == "dann":

@@ -246,7 +246,7 @@ FAULTS = {
         ("max(len(labelled.images), len(target_images)) if", "min(len(labelled.images), len(target_images)) if", DANN),
         ("discriminator(ReverseGradient.apply(features, weight))", "discriminator(features.detach())", DANN),
         ('adapt_from * steps, (epochs - adapt_from) * steps)', 'epochs * steps)', DANN_ALONE),
-        ('if settings["compile"] and can_compile(device)', "if can_compile(device)", COMPILED),
+        ('if not settings["eager"] and compiling_pays', "if compiling_pays", COMPILED),
         ("target_accuracy=accuracy(network, target_test", "target_accuracy=accuracy(network, source_test", OF_DANN),
         ("source_accuracy=accuracy(network, source_test", "source_accuracy=accuracy(network, target_test", OF_DANN),
         ('load_pair(settings, "test")', 'load_pair(settings, "train")', OF_DANN),

@@ -198,21 +198,25 @@ def test_tables_of_steps_compare_with_the_usual():
     parts = {part: {} for part in on_gpu.SHARES} | {"throughput": {
         "usual p3": {"result": speed}, "eager p3": {"result": speed | {"reference": [], "here": [12800.0]}},
         "profile p3": {"result": {"ms": 15.0, "operations": [["aten::conv", 10, 12.0]]}},
-        "no-compile p3": {"failed": "no compiler"}}}
+        "uncompiled p3": {"failed": "no compiler"}}}
     text = tables(parts)
     rows = [line.split() for line in text.splitlines()]
     assert ["p3", "1000.0", "6400.0", "6.40", "6.40", "–", "6.40", "1", "2"] in rows
     assert ["p3", "usual", "6400.0", "20.00", "1.00", "25", "%", "2"] in rows
     assert ["p3", "eager", "12800.0", "10.00", "2.00", "50", "%", "2"] in rows
     assert ["aten::conv", "10", "12.00", "60", "%"] in rows, "of the usual step"
-    assert "- throughput, no-compile p3: no compiler" in text
+    assert "- throughput, uncompiled p3: no compiler" in text
 
 
 # ---- how a step is run -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("variant", measure.VARIANTS)
-def test_a_step_is_changed_while_it_is_measured_and_no_longer(variant):
-    with measure.stepping(variant) as flags:
+def test_a_step_is_changed_while_it_is_measured_and_no_longer(variant, monkeypatch):
+    import p3_dann.train as module
+    pays = lambda device, pixels: pixels > 1e9
+    monkeypatch.setattr(module, "compiling_pays", pays)
+    with measure.stepping("p3", variant) as flags:
+        assert module.compiling_pays(CPU, 1) == (variant != "uncompiled")
         assert torch.backends.cudnn.deterministic == (variant == "deterministic")
-        assert flags == {"eager": ("--eager",), "no-compile": ("--no-compile",)}.get(variant, ())
-    assert not torch.backends.cudnn.deterministic
+        assert flags == (("--eager",) if variant == "eager" else ())
+    assert not torch.backends.cudnn.deterministic and module.compiling_pays is pays

@@ -7,7 +7,7 @@ from benchmarks.measure import TRAININGS, train
 from common.runs.read import read_metrics
 from common.training import device as training_device
 from common.training import distributed
-from common.training.device import can_compile
+from common.training.device import compiling_pays
 from common.training.recording import recording
 from common.training.steps import Averages
 from p3_dann import train as train_dann
@@ -63,26 +63,27 @@ def test_every_step_counts_once_and_with_its_own_batch(graphs):
 
 def test_compiled_steps_train_the_same_weights(sample_data, tmp_path, monkeypatch):
     """By a compiler that leaves the operations as they are. What trains passes through it, evaluations do not."""
-    compile, compiled, passes = torch.compile, [], []
+    compile, compiled, passes, taken = torch.compile, [], [], []
 
     def leave(graph, inputs):
         return lambda *values: passes.append(torch.is_grad_enabled()) or graph(*values)
     monkeypatch.setattr(torch, "compile",
                         lambda network, **options: compiled.append(network) or compile(network, backend=leave, **options))
-    monkeypatch.setattr(train_dann, "can_compile", lambda device: True)
-    train("p3", *words("p3", sample_data), "--run", tmp_path / "usual")
+    monkeypatch.setattr(train_dann, "compiling_pays", lambda device, pixels: taken.append(pixels) or True)
+    train("p3", *words("p3", sample_data, "--eager"), "--run", tmp_path / "usual")
     assert not compiled
-    train("p3", *words("p3", sample_data, "--compile"), "--run", tmp_path / "compiled")
+    train("p3", *words("p3", sample_data), "--run", tmp_path / "compiled")
     torch.compiler.reset()
-    assert len(compiled) == 3 and passes and all(passes)
+    assert len(compiled) == 3 and passes and all(passes) and taken == [2 * 4 * 16 * 12 ** 2], "epochs, steps, images, pixels"
     assert_same_weights(tmp_path / "usual", tmp_path / "compiled")
 
 
-@pytest.mark.parametrize("device, triton, compiler, group, can", [
-    ("cuda", True, True, None, True), ("cpu", True, True, None, False), ("cuda", False, True, None, False),
-    ("cuda", True, False, None, False), ("cuda", True, True, distributed.Group(0, 2, None), False)])
-def test_where_networks_can_be_compiled(device, triton, compiler, group, can, monkeypatch):
+@pytest.mark.parametrize("device, pixels, triton, compiler, group, pays", [
+    ("cuda", 2e9, True, True, None, True), ("cpu", 2e9, True, True, None, False), ("cuda", 1e8, True, True, None, False),
+    ("cuda", 2e9, False, True, None, False), ("cuda", 2e9, True, False, None, False),
+    ("cuda", 2e9, True, True, distributed.Group(0, 2, None), False)])
+def test_where_compiling_pays(device, pixels, triton, compiler, group, pays, monkeypatch):
     monkeypatch.setattr(distributed, "_group", group)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "triton" and triton or None)
     monkeypatch.setattr("shutil.which", lambda name: name == "gcc" and compiler or None)
-    assert can_compile(torch.device(device)) == can
+    assert compiling_pays(torch.device(device), pixels) == pays

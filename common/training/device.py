@@ -44,9 +44,12 @@ def pick_precision(device, name="auto"):
     return "bfloat16" if fast else "float32"
 
 
-def can_compile(device):
-    """Whether torch.compile works for trainings on this torch.device: on a CUDA GPU, by one process, with a C compiler."""
-    return (device.type == "cuda" and processes() == 1 and importlib.util.find_spec("triton") is not None
+def compiling_pays(device, pixels):
+    """Whether `compiled` makes a run faster in which DANN's networks are trained on so many pixels in all.
+
+    On a CUDA GPU, by one process, where there is a C compiler. On an H200, compiling takes up to 13 s and saves 14 ns a pixel.
+    """
+    return (device.type == "cuda" and processes() == 1 and pixels > 1e9 and importlib.util.find_spec("triton") is not None
             and any(map(shutil.which, ("cc", "gcc", "clang"))))
 
 

@@ -116,8 +116,8 @@ def _parser(problem, description, table, flags):
     group.add_argument("--run", type=Path, required=True, metavar="DIR", help="the folder of this run")
     group.add_argument("--resume", action="store_true", help="continue the run in that folder, if there is one")
     group.add_argument("--tensorboard", action="store_true", help="write event files to DIR/tensorboard too")
-    group.add_argument("--eager", action="store_true", help="on a GPU, run the loop's code in each step: slower, for code "
-                       "that does not let itself be recorded and replayed")
+    group.add_argument("--eager", action="store_true", help="on a GPU, run the loop's code in each step, uncompiled: "
+                       "slower, for code that cannot be recorded")
     group.add_argument("--preset", choices=PRESETS, metavar="NAME",
                        help=f"the hyper-parameters: {', '.join(PRESETS)} (default: report)")
     group.add_argument("--seed", type=number(int, 0), metavar="N", help="seed of all random numbers (default: 0)")
