@@ -7,6 +7,7 @@ begin with MARK; on_gpu.py reads them. Without a GPU the same is done on the CPU
 """
 import contextlib
 import fcntl
+import importlib
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -36,6 +38,7 @@ from common.runs.jobs import Job, python, run_jobs
 from common.runs.plan import PACKAGES, RUNS
 from common.training.device import hardware_name, pick_device, pick_precision
 from common.training.run import git_revision
+from common.training.settings import full_settings
 from tests.gpu_checks import CHECKS
 
 MARK = "@on_gpu "
@@ -218,8 +221,9 @@ def profile(problem, args, place, precision):
             torch.cuda.synchronize()
         profiler.stop()
     words = () if place.gpu else ("--limit", args.limit, "--batch-size", args.batch_size)
-    words += ("--eager",)       # a graph's kernels belong to no operation
-    train_watched(problem, watch, "--data", place.official(), "--device", place.device, "--precision", precision, *words)
+    # a graph's kernels belong to no operation
+    with stepping(problem), mock.patch("common.training.recording.can_record", lambda device: False):
+        train_watched(problem, watch, "--data", place.official(), "--device", place.device, "--precision", precision, *words)
     # of what the host calls, each with the time of the kernels that it starts
     rows = [[event.key, event.count / steps, (event.self_device_time_total if place.gpu else event.self_cpu_time_total)
              / 1000 / steps] for event in profiler.key_averages() if event.device_type == torch.autograd.DeviceType.CPU]
@@ -266,7 +270,8 @@ def cost(place, selector):
     problem, name, flags = words_of(selector)
     folder, data = emptied(place.scratch / "kinds" / name), place.official()
     started = time.monotonic()
-    with stepping(problem):
+    settings = full_settings(importlib.import_module(f"{PACKAGES[problem]}.train").SETTINGS, {"preset": "report"})
+    with stepping(problem, longer=settings["epochs"] / 2):
         train(problem, "--data", data, "--run", folder, *flags, *two_epochs(problem), *place.words(problem))
     return {"seconds": time.monotonic() - started, "epochs": seconds_of_epochs(folder)}
 

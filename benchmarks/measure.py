@@ -30,7 +30,7 @@ TRAININGS = {       # the module that trains each problem, and the flags that it
     "p4": ("p4_adda.train", (*PAIR, "--source-epochs", "1")),
 }
 # how a step is run: as train.py does, on a GPU recorded as a CUDA graph, DANN's networks compiled; neither recorded nor
-# compiled; recorded alone; by kernels that repeat exactly
+# compiled; recorded, but not compiled; by kernels that repeat exactly
 VARIANTS = ("usual", "eager", "uncompiled", "deterministic")
 
 
@@ -94,17 +94,17 @@ class Stopwatch:
 
 
 @contextlib.contextmanager
-def stepping(problem, variant="usual"):
-    """While this is entered, that problem's training steps as the variant, one of VARIANTS, says, and as in a long run.
-
-    Gives the flags that the training needs for it.
+def stepping(problem, variant="usual", longer=math.inf):
+    """While this is entered, that problem's training steps as the variant, one of VARIANTS, says, and as in a run that is so
+    many times longer. Gives the flags that the training needs for it.
     """
     module, cudnn = importlib.import_module(TRAININGS[problem][0]), torch.backends.cudnn
     deterministic = cudnn.deterministic
     with contextlib.ExitStack() as patches:
         if pays := getattr(module, "compiling_pays", None):
             patches.enter_context(mock.patch.object(module, "compiling_pays", lambda device, pixels: (
-                variant != "uncompiled" and pays(device, math.inf))))
+                variant != "uncompiled" and pays(device, longer * pixels))))
+            torch.compiler.reset()      # of networks of one kind, dynamo compiles only a few
         cudnn.deterministic = deterministic or variant == "deterministic"
         try:
             yield ("--eager",) if variant == "eager" else ()

@@ -233,9 +233,9 @@ def main():
     if run.finished:
         return
 
-    images = epochs * steps * batch_size * (2 if mode == "dann" else 1)
+    images = (2 * epochs - adapt_from) * steps * batch_size      # those of both domains while adapting
     if not settings["eager"] and compiling_pays(device, images * settings["image_size"] ** 2):
-        # for the steps; what is tested and kept is the network itself
+        # for the steps; what is tested and kept are the plain networks, which share the weights
         networks = Networks(*compiled(networks))
     train_on_labels(run, adapt_from, networks.extractor, networks.classifier, learn, labelled, target_images, shuffled)
     if mode == "dann":

@@ -186,17 +186,22 @@ def replayed_is_eager(problem, device, data, folder):
 
 
 def compiled_is_usual(device, data, folder):
-    """Steps of DANN's networks, compiled, have the same losses, but for rounding."""
-    losses = []
-    for name in ("usual", "compiled"):
-        pays = lambda device, pixels, name=name: name == "compiled" and device.type == "cuda"
-        with mock.patch("p3_dann.train.compiling_pays", pays):
-            train_whole("p3", device, data, folder / name, "--precision", "float32")
+    """DANN's steps with compiled networks have the same losses, but for rounding; recorded, they train the same weights."""
+    names, losses, compiled = ("usual", "compiled", "unrecorded"), [], training_device.compiled
+    made = []
+    for name in names:
+        with contextlib.ExitStack() as patches:
+            patches.enter_context(mock.patch("p3_dann.train.compiling_pays", lambda device, pixels, name=name: name != "usual"))
+            patches.enter_context(mock.patch("p3_dann.train.compiled", lambda modules: made.append(1) or compiled(modules)))
+            if name == "unrecorded":
+                patches.enter_context(mock.patch("common.training.recording.can_record", lambda device: False))
+            train_whole("p3", device, data, folder / name, "--precision", "float32", "--source-epochs", 0, "--epochs", 1)
         with open(folder / name / "metrics.csv", newline="") as file:
-            losses.append([float(value or 0) for key, value in next(csv.DictReader(file)).items()
-                           if "loss" in key])
-    for value, theirs in zip(*losses, strict=True):
-        assert abs(value - theirs) <= 1e-2 * abs(value), f"a loss of the first epoch is {theirs}, not {value}"
+            losses.append({key: float(value) for key, value in next(csv.DictReader(file)).items() if "loss" in key})
+    assert len(made) == 2 and len(losses[0]) == 3
+    for key, value in losses[0].items():
+        assert abs(value - losses[1][key]) <= 1e-2 * abs(value), f"{key} is {losses[1][key]}, not {value}"
+    assert_same_weights(folder / "compiled", folder / "unrecorded")
 
 
 def nan_stops_the_run(problem, device, data, folder):
