@@ -123,6 +123,18 @@ def test_readme_says_what_the_data_says():
         assert (REPOSITORY / picture).is_file()
 
 
+@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md", *(f"docs/{path.name}" for path in
+                                                                         sorted((REPOSITORY / "docs").glob("*.md")))])
+def test_links_lead_somewhere(page):
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        other = (REPOSITORY / page).parent / path if path else REPOSITORY / page
+        assert other.exists(), path
+        headings = re.findall(r"^#+ (.*)", other.read_text(encoding="utf-8"), re.M) if anchor else []
+        # as GitHub makes them of headings
+        assert not anchor or anchor in [re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in headings], anchor
+
+
 def test_readme_s_picture_is_drawn_from_files_here(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["hw_shipped.py", str(tmp_path / "picture.png")])
     hw_shipped.main()
