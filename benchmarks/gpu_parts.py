@@ -7,7 +7,6 @@ begin with MARK; on_gpu.py reads them. Without a GPU the same is done on the CPU
 """
 import contextlib
 import fcntl
-import importlib
 import json
 import os
 import platform
@@ -27,7 +26,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.measure import VARIANTS, ceilings, stepping, train, train_watched
+from benchmarks.measure import ceilings, report_settings, stepping, train, train_watched
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
 from common.adaptation import PAIRS
@@ -38,7 +37,6 @@ from common.runs.jobs import Job, python, run_jobs
 from common.runs.plan import PACKAGES, RUNS
 from common.training.device import hardware_name, pick_device, pick_precision
 from common.training.run import git_revision
-from common.training.settings import full_settings
 from tests.gpu_checks import CHECKS
 
 MARK = "@on_gpu "
@@ -193,12 +191,16 @@ def throughput(place):
         args = SimpleNamespace(limit=6, batch_size=2, rounds=1, seconds=0, workers=0)
     order = ("p3", "p1", "p2", "p4")
     precision = pick_precision(place.device)
-    speeds = [(f"{variant} {problem}", partial(speed, problem, args, place, precision, variant))
-              for variant in (VARIANTS if place.gpu else VARIANTS[:1]) for problem in order
-              if variant != "uncompiled" or problem == "p3"]
-    profiles = [(f"profile {problem}", partial(profile, problem, args, place, precision)) for problem in order]
+
+    def speeds(variant, problems=order):
+        return [(f"{variant} {problem}", partial(speed, problem, args, place, precision, variant)) for problem in problems]
     # the most important first
-    yield from (*speeds[:2 * len(order) + 1], *profiles, *speeds[2 * len(order) + 1:])
+    yield from speeds("usual")
+    if place.gpu:
+        yield from (*speeds("eager"), *speeds("uncompiled", ["p3"]))
+    yield from ((f"profile {problem}", partial(profile, problem, args, place, precision)) for problem in order)
+    if place.gpu:
+        yield from speeds("deterministic")
 
 
 def speed(problem, args, place, precision, variant):
@@ -270,8 +272,7 @@ def cost(place, selector):
     problem, name, flags = words_of(selector)
     folder, data = emptied(place.scratch / "kinds" / name), place.official()
     started = time.monotonic()
-    settings = full_settings(importlib.import_module(f"{PACKAGES[problem]}.train").SETTINGS, {"preset": "report"})
-    with stepping(problem, longer=settings["epochs"] / 2):
+    with stepping(problem, longer=report_settings(problem)["epochs"] / 2):
         train(problem, "--data", data, "--run", folder, *flags, *two_epochs(problem), *place.words(problem))
     return {"seconds": time.monotonic() - started, "epochs": seconds_of_epochs(folder)}
 

@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from common import cli
 from common.runs.jobs import python
+from common.training.settings import full_settings
 
 PAIR = ("--source", "usps", "--target", "mnistm")
 TRAININGS = {       # the module that trains each problem, and the flags that it needs
@@ -35,6 +36,11 @@ VARIANTS = ("usual", "eager", "uncompiled", "deterministic")
 
 
 # ---- our training ----------------------------------------------------------------------------------------------------
+
+def report_settings(problem):
+    """All settings of that problem's training in preset `report`, by name."""
+    return full_settings(importlib.import_module(TRAININGS[problem][0]).SETTINGS, {"preset": "report"})
+
 
 def train(problem, *words):
     """Call main() of that problem's train.py in this process, as the command line with these words would."""

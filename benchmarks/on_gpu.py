@@ -6,7 +6,6 @@ Each part of gpu_parts.py is a process of its own with its share of the time, th
 OUT/results.json, and in the tables of OUT/tables.md, as soon as it is known, and all that is printed in OUT/log.txt.
 """
 import contextlib
-import importlib
 import json
 import os
 import queue
@@ -20,16 +19,14 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.gpu_parts import KINDS, MARK, PARTS, kind_of
-from benchmarks.measure import VARIANTS
+from benchmarks.measure import VARIANTS, report_settings
 from benchmarks.throughput import CEILING, SPEED, Speed, ceiling_row, speed_row
 from common.cli import CommandParser, duration, format_table, lock, number, run_command, say
 from common.files import REPOSITORY, read_json, write_json
 from common.runs.plan import PACKAGES, RUNS, same_trainings
-from common.training.settings import full_settings
 
 SCRATCH = REPOSITORY / ".on_gpu"        # data and runs, which the next call uses again; OUT has three small files
 SHARES = {"hardware": 2, "correctness": 5, "throughput": 9, "full_size": 7, "real_data": 7}     # of the time that is left
-TABLES = {problem: importlib.import_module(f"{package}.train").SETTINGS for problem, package in PACKAGES.items()}
 GRACE = 10          # seconds for a part to stop in
 
 
@@ -137,7 +134,7 @@ def tables_of_full_size(parts):
     found = of(parts, "full_size")
     start = of(parts, "hardware").get("start", {}).get("seconds", 0)
     rows, total = [], Counter()
-    presets = {problem: full_settings(table, {"preset": "report"}) for problem, table in TABLES.items()}
+    presets = {problem: report_settings(problem) for problem in PACKAGES}
     trained = [run for run in RUNS if not same_trainings(run.selector, presets[run.problem])]
     for kind, runs in Counter(kind_of(run.selector) for run in trained).items():
         if kind not in found:

@@ -6,7 +6,6 @@
 Both loops train with the settings of preset `report`, in turn, in one process; ours is train.py itself. A round takes each
 for one epoch, or `--seconds` of it, after some steps to warm up.
 """
-import importlib
 import statistics
 from functools import partial
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from benchmarks.measure import (
     ceilings,
     data_folder,
     memory_growth,
+    report_settings,
     stepping,
     train_watched,
 )
@@ -54,8 +54,7 @@ def measure(problem, args, data, device, precision, variant="usual", reference=T
     """
     loop, batches = LOOPS[problem]
     words = ["--data", data, "--device", device, "--precision", precision]
-    settings = {row.name: row.report for row in importlib.import_module(TRAININGS[problem][0]).SETTINGS}
-    settings |= dict(data=data, source="usps", target="mnistm", limit=args.limit)
+    settings = report_settings(problem) | dict(data=data, source="usps", target="mnistm", limit=args.limit)
     if args.limit:
         words += ["--limit", args.limit]
     if args.batch_size:

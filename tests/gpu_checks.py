@@ -22,7 +22,7 @@ from benchmarks.measure import TRAININGS, train, train_watched
 from common.cli import UserError
 from common.files import REPOSITORY
 from common.training import device as training_device
-from common.training import distributed
+from common.training import distributed, recording
 from common.training.run import Run
 
 FEW = ("--limit", 40, "--batch-size", 8)
@@ -187,14 +187,11 @@ def replayed_is_eager(problem, device, data, folder):
 
 def compiled_is_usual(device, data, folder):
     """DANN's steps with compiled networks have the same losses, but for rounding; recorded, they train the same weights."""
-    names, losses, compiled = ("usual", "compiled", "unrecorded"), [], training_device.compiled
-    made = []
-    for name in names:
-        with contextlib.ExitStack() as patches:
-            patches.enter_context(mock.patch("p3_dann.train.compiling_pays", lambda device, pixels, name=name: name != "usual"))
-            patches.enter_context(mock.patch("p3_dann.train.compiled", lambda modules: made.append(1) or compiled(modules)))
-            if name == "unrecorded":
-                patches.enter_context(mock.patch("common.training.recording.can_record", lambda device: False))
+    losses, made, compiled, can_record = [], [], training_device.compiled, recording.can_record
+    for name, compiles, records in (("usual", False, True), ("compiled", True, True), ("unrecorded", True, False)):
+        with mock.patch("p3_dann.train.compiling_pays", lambda device, pixels, compiles=compiles: compiles), \
+                mock.patch("p3_dann.train.compiled", lambda modules: made.append(1) or compiled(modules)), \
+                mock.patch.object(recording, "can_record", lambda device, records=records: records and can_record(device)):
             train_whole("p3", device, data, folder / name, "--precision", "float32", "--source-epochs", 0, "--epochs", 1)
         with open(folder / name / "metrics.csv", newline="") as file:
             losses.append({key: float(value) for key, value in next(csv.DictReader(file)).items() if "loss" in key})
