@@ -48,7 +48,8 @@ def main():
     rows = []
     with data_folder(args.data) as data, tempfile.TemporaryDirectory() as runs:
         for problem in args.problem or TRAININGS:
-            largest = max(map(len, load(problem, data, args.limit)[0]))
+            sizes = list(map(len, load(problem, data, args.limit)[0]))
+            largest = sizes[0] if problem == "p3" else max(sizes)      # what an epoch passes over
             for part in progress(PARTS, problem, "size"):
                 limit = largest // part
                 training, testing = load(problem, data, limit)
@@ -57,7 +58,8 @@ def main():
                 size = sum(images.nbytes for images in (*training, *testing))
                 rows.append([problem, f"{limit:,}", f"{seconds:.1f}", f"{limit / seconds:.0f}",
                              *(f"{amount / 2**20:.0f}" for amount in (size, peak, peak - size))])
-    say(f"{hardware_name(device)}, preset {args.preset}, {EPOCHS} epochs; of digits, the images of the larger domain count\n")
+    say(f"{hardware_name(device)}, preset {args.preset}, {EPOCHS} epochs; of two domains, p3 counts the source's images, "
+        "p4 the larger's\n")
     say(format_table(HEADER, rows))
 
 

@@ -53,7 +53,7 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
             neutral=0, note="at most all but the last"),
     Setting("epochs",            int,       50,     24,      7, "epochs in all, the source's included"),
     Setting("steps_per_epoch",   int,        0,    500,      0, "steps in an epoch; 0: one pass over the data", bounds=(0,),
-            neutral=0, note="the larger of the training sets that are used"),
+            neutral=0, note="that with labels, in every mode, as in the notebook that the report cites"),
     Setting("batch_size",        int,       64,     32,      8, "images of each domain a step",
             note="not in the report; 64 in the notebook that it cites, as in Ganin et al. 2016"),
     Setting("target_images",     int,        0,  12000,      0, "mode dann: unlabelled target images, drawn at random; 0: all",
@@ -216,9 +216,8 @@ def main():
     torch.manual_seed(settings["seed"])
     unlabelled = drawn(target.images, settings["target_images"] if mode == "dann" else 0)
     target_images = on_device(unlabelled, device)
-    pass_size = max(len(labelled.images), len(target_images)) if mode == "dann" else len(labelled.images)
-    batch_size = min(settings["batch_size"], pass_size)
-    steps = settings["steps_per_epoch"] or pass_size // batch_size
+    batch_size = min(settings["batch_size"], len(labelled.images))
+    steps = settings["steps_per_epoch"] or len(labelled.images) // batch_size
     shuffled = functools.partial(shuffled_batches, batch_size=batch_size, steps=steps, device=device)
 
     networks = Networks(FeatureExtractor(), Classifier(), Discriminator())

@@ -283,14 +283,21 @@ def cosine(rate, count):
 
 
 DANN = {        # flags; epochs of the source alone, image size, standardised, domain weight, pseudo weight and confidence
-    "report": (("--preset", "report", "--epochs", 2), 0, 6, False, 1.0, 0.0, 0.6),
+    "report": (("--preset", "report", "--epochs", 2), 0, 6, False, 0.05, 0.0, 0.6),
     "alone first": (("--preset", "report", "--source-epochs", 1, "--epochs", 3, "--standardise", "--lr-schedule", "cosine",
                      "--domain-weight", 0.3, "--pseudo-weight", 0.7, "--pseudo-confidence", 0.13), 1, 6, True, 0.3, 0.7, 0.13),
-    "pseudo": (("--preset", "report", "--epochs", 2, "--pseudo-weight", 1, "--pseudo-confidence", 0.11), 0, 6, False, 1.0, 1.0,
+    "pseudo": (("--preset", "report", "--epochs", 2, "--pseudo-weight", 1, "--pseudo-confidence", 0.11), 0, 6, False, 0.05, 1.0,
                0.11),
     "not aligned": (("--preset", "report", "--epochs", 2, "--pseudo-weight", 1, "--pseudo-confidence", 0.13, "--no-alignment"),
-                    0, 6, False, 1.0, 1.0, 0.13),
+                    0, 6, False, 0.05, 1.0, 0.13),
 }
+
+
+@pytest.mark.parametrize(("source", "target", "steps"), [("usps", "mnistm", 3), ("mnistm", "usps", 2)])     # of 12, 8 images
+def test_an_epoch_of_dann_is_one_pass_over_its_source(recorded, source, target, steps):
+    tape = recorded("p3_dann", "--mode", "dann", "--preset", "report", "--epochs", 1, "--image-size", 6,
+                    "--source", source, "--target", target)
+    assert len(tape.steps) == steps
 
 
 @pytest.mark.parametrize("kind", DANN)
@@ -299,7 +306,7 @@ def test_dann(recorded, tiny_data, kind):
     tape = recorded("p3_dann", "--mode", "dann", "--image-size", size, "--lr", 0.01, *flags)
     (source, labels, _), (target, _, _) = (tiny.read(tiny_data, name, "train") for name in ("usps", "mnistm"))
     source, target = (tiny.as_seen(images, size, standardised) for images in (source, target))
-    epochs, per_epoch = len(tape.rows), len(source) // 4        # one pass over the larger of both
+    epochs, per_epoch = len(tape.rows), len(source) // 4        # one pass over the source
     assert len(tape.steps) == epochs * per_epoch
     # each phase has a schedule of its own
     rates = (sum((cosine(0.01, part * per_epoch) for part in (alone, epochs - alone)), []) if kind == "alone first" else
