@@ -179,9 +179,11 @@ def table_of_real(found):
         return None
     alone = [run for item, result in found.items() if item.endswith(" alone") for run in result["runs"]]
     percent = lambda share: "" if share is None else f"{100 * share:.2f}"
-    rows = [[name, percent(run["target_accuracy"]), percent(run.get("source_only_accuracy")), str(run["train_images"]),
-             f"{run['train_seconds']:.1f}", "alone" if name in alone else "beside others"] for name, run in runs.items()]
-    return "Real data", indented(("", "target accuracy, %", "before", "source images", "s of training", ""), rows)
+    rows = [[name, percent(run["target_accuracy"]), percent(run.get("source_only_accuracy")), percent(run["source_accuracy"]),
+             str(run["train_images"]), f"{run['train_seconds']:.1f}", "alone" if name in alone else "beside others"]
+            for name, run in runs.items()]
+    header = ("", "target accuracy, %", "before", "source accuracy, %", "source images", "s of training", "")
+    return "Real data", indented(header, rows)
 
 
 def table_of_failures(parts):

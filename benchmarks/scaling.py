@@ -2,6 +2,8 @@
 
     python3 -m benchmarks.scaling --problem p1
 
+Of problem 3, all are the source's, and as many of the target's.
+
 Each size is trained by train.py, in a process of its own, with the data decoded before.
 """
 import tempfile

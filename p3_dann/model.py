@@ -1,7 +1,7 @@
 """The DANN of the report: RGB digits in [-1, 1] of any size (28x28 in the report).
 
 Ganin et al., Domain-Adversarial Training of Neural Networks, 2016 (https://arxiv.org/abs/1505.07818).
-The layers are those of the notebook that the report cites, https://github.com/Yangyangii/DANN-pytorch, but see colours.
+The layers are those of the notebook that the report cites, https://github.com/Yangyangii/DANN-pytorch, for coloured images.
 """
 import torch
 from torch import nn

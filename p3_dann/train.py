@@ -23,7 +23,7 @@ from common.adaptation import (
     make_network,
     probabilities,
 )
-from common.cli import run_command
+from common.cli import UserError, run_command
 from common.data.layout import DOMAINS
 from common.training.augment import normalise, to_float
 from common.training.device import autocast, compiled, compiling_pays, on_device
@@ -52,8 +52,8 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     Setting("source_epochs",     int,        0,      8,      4, "mode dann: first epochs, on source labels alone", bounds=(0,),
             neutral=0, note="at most all but the last"),
     Setting("epochs",            int,       50,     24,      7, "epochs in all, the source's included"),
-    Setting("steps_per_epoch",   int,        0,    500,      0, "steps in an epoch; 0: one pass over the data", bounds=(0,),
-            neutral=0, note="that with labels, in every mode, as in the notebook that the report cites"),
+    Setting("steps_per_epoch",   int,        0,    500,      0, "steps in an epoch; 0: a pass over the labelled images",
+            bounds=(0,), neutral=0, note="as in the notebook that the report cites"),
     Setting("batch_size",        int,       64,     32,      8, "images of each domain a step",
             note="not in the report; 64 in the notebook that it cites, as in Ganin et al. 2016"),
     Setting("target_images",     int,        0,  12000,      0, "mode dann: unlabelled target images, drawn at random; 0: all",
@@ -216,8 +216,8 @@ def main():
     torch.manual_seed(settings["seed"])
     unlabelled = drawn(target.images, settings["target_images"] if mode == "dann" else 0)
     target_images = on_device(unlabelled, device)
-    batch_size = min(settings["batch_size"], len(labelled.images))
-    steps = settings["steps_per_epoch"] or len(labelled.images) // batch_size
+    batch_size = min(settings["batch_size"], max(len(labelled.images), len(target_images) if mode == "dann" else 0))
+    steps = settings["steps_per_epoch"] or max(1, len(labelled.images) // batch_size)
     shuffled = functools.partial(shuffled_batches, batch_size=batch_size, steps=steps, device=device)
 
     networks = Networks(FeatureExtractor(), Classifier(), Discriminator())
@@ -232,6 +232,9 @@ def main():
     run = Run(settings, epochs, networks._asdict() | dict(learn=learn, pseudo_labels=pseudo_labels))
     if run.finished:
         return
+    if learn.done != run.epoch * steps:
+        raise UserError(f"{run.folder} was begun by a version of this code whose epochs have other numbers of steps; "
+                        "choose another --run")
 
     images = (2 * epochs - adapt_from) * steps * batch_size      # those of both domains while adapting
     if not settings["eager"] and compiling_pays(device, images * settings["image_size"] ** 2):

@@ -60,7 +60,9 @@ def test_real_data_tells_each_run(place, told, monkeypatch):
     found = told(gpu_parts.real_data(place))
     assert list(found) == ["p4:usps-mnistm alone", "run tuned_p4_usps-mnistm_seed0", "side by side",
                            "run tuned_p3_usps-mnistm_dann_seed0"]
-    assert 0 <= found["run tuned_p3_usps-mnistm_dann_seed0"]["result"]["target_accuracy"] <= 1
+    result = found["run tuned_p3_usps-mnistm_dann_seed0"]["result"]
+    line = on_gpu.table_of_real({"run dann": result})[1].splitlines()[-1]
+    assert line.split()[1:3] == [f"{100 * result[name]:.2f}" for name in ("target_accuracy", "source_accuracy")]
     assert told(gpu_parts.real_data(place), done=("p4:usps-mnistm alone", "side by side")) == {}
 
 

@@ -293,11 +293,14 @@ DANN = {        # flags; epochs of the source alone, image size, standardised, d
 }
 
 
-@pytest.mark.parametrize(("source", "target", "steps"), [("usps", "mnistm", 3), ("mnistm", "usps", 2)])     # of 12, 8 images
-def test_an_epoch_of_dann_is_one_pass_over_its_source(recorded, source, target, steps):
+# of usps 12 images, of mnistm 8
+@pytest.mark.parametrize(("source", "target", "batch", "steps"), [("usps", "mnistm", 4, 3), ("mnistm", "usps", 4, 2),
+                                                                  ("mnistm", "usps", 10, 1), ("mnistm", "usps", 64, 1)])
+def test_an_epoch_of_dann_is_one_pass_over_its_source(recorded, source, target, batch, steps):
     tape = recorded("p3_dann", "--mode", "dann", "--preset", "report", "--epochs", 1, "--image-size", 6,
-                    "--source", source, "--target", target)
+                    "--source", source, "--target", target, "--batch-size", batch)
     assert len(tape.steps) == steps
+    assert {len(step.of("FeatureExtractor")[0].inputs) for step in tape.steps} == {2 * min(batch, 12)}
 
 
 @pytest.mark.parametrize("kind", DANN)
