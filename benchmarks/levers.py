@@ -44,7 +44,6 @@ LEVERS = (
     without("standardised images", "--no-standardise"),
     without("backgrounds", "--backgrounds 0", OF_GRAY),
     without("negatives", "--no-inversion"),
-    without("blurred source", "--blur 0", OF_COLOURED),
     without("recoloured source", "--no-permute-colours", OF_COLOURED),
     without("shrunk source", "--shrink 0"),
     without("enlarged source", "--enlarge 0", OF_COLOURED),

@@ -11,7 +11,6 @@ from common.data.images import left_out, list_images, stream_images
 from common.data.layout import DIGIT_SIZE, DOMAINS, load_digits
 from common.files import written_whole
 from common.training.augment import (
-    blur,
     chance,
     change_geometry,
     invert,
@@ -48,8 +47,6 @@ AUGMENTATION = (
     Setting("inversion",      bool,  False,  True, False, "turn half of the digits into negatives", neutral=False),
     Setting("backgrounds",    float,   0.0,   0.8,   0.5, "fraction of gray source digits put on backgrounds", bounds=(0, 1),
             neutral=0.0, note="on corners of target images, as MNIST-M was made; not in DANN's bounds"),
-    Setting("blur",           float,   0.0,   0.7,   0.0, "fraction of coloured source digits that are blurred", bounds=(0, 1),
-            neutral=0.0),
     Setting("permute_colours", bool, False,  True, False, "random order of a source digit's colour channels", neutral=False),
     Setting("standardise",    bool,  False,  True,  True, "give each image mean 0 and standard deviation 1", neutral=False),
 )
@@ -74,17 +71,15 @@ def augment(images, settings, backgrounds=None):
     """Source digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
     `backgrounds`, unlabelled target images of the same shape, are what gray digits are put on; without them, on nothing.
-    A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: blur and any size.
+    A coloured digit, as MNIST-M's and SVHN's, lies on a background already, and is of any size, as SVHN's are.
     """
-    if settings["enlarge"] or settings["blur"] or settings["backgrounds"]:
+    if settings["enlarge"] or settings["backgrounds"]:
         gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
     if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:
         largest = 1 + settings["enlarge"] * ~gray.view(-1, 1) if settings["enlarge"] else 1
         images = change_geometry(images, settings["rotation"], (1 - settings["shrink"], largest), settings["shift"])
     if settings["inversion"]:
         images = invert(images)
-    if settings["blur"]:
-        images = torch.where(gray, images, blur(images, settings["blur"]))
     if settings["permute_colours"]:
         images = permute_colours(images)
     if settings["backgrounds"] and backgrounds is not None:

@@ -58,16 +58,15 @@ JUDGE, OF_FACES, GRID, NEAREST = (f"tests/test_grade.py::test_{name}" for name i
 MULTILINEAR, ALIGNMENT, SOME_SEEN, COLOURED_ALONE, SHRUNK, SHARE_ON_BACKGROUNDS, RATES, OF_TARGET, ABSENT = (
     f"{ADAPTATION}test_{name}" for name in (
         "a_discriminator_compares_the_domains_digit_by_digit", "a_digit_that_is_rarely_predicted_is_given_its_share",
-        "labels_follow_the_images_that_were_seen_alone", "coloured_digits_alone_are_blurred",
+        "labels_follow_the_images_that_were_seen_alone", "coloured_digits_alone_are_enlarged",
         "a_source_digit_is_shrunk_or_enlarged_by_up_to_the_share", "the_share_of_digits_on_backgrounds",
         "a_descent_takes_each_step_at_its_rate_and_goes_on", "the_target_is_turned_shifted_and_inverted",
         "digits_that_a_split_lacks"))
-GEOMETRY, CONTRAST, SHOWN_MOVED, SHOWN_COLOUR, BLUR, STROKES, CORNERS, COLOURS = (
+GEOMETRY, CONTRAST, SHOWN_MOVED, SHOWN_COLOUR, STROKES, CORNERS, COLOURS = (
     f"{AUGMENT}test_{name}" for name in (
     "geometry_turns_shifts_and_scales_by_up_to_what_is_said", "contrast_changes_about_the_gray_that_the_eye_sees",
     "what_the_discriminator_is_shown_moves_and_recolours_each_image_and_lets_gradients_through",
     "saturation_and_brightness_of_what_the_discriminator_is_shown",
-    "blur_spreads_a_point_and_keeps_its_light",
     "where_a_gray_stroke_ends_is_drawn_for_each_image", "corners_hide_the_digit",
     "permuted_colours_are_the_same_in_another_order"))
 CALLED, SAMPLE_LABELS = "tests/test_plan.py::test_each_training_is_called_with_what_makes_it_that_run", (
@@ -448,7 +447,6 @@ FAULTS = {
         ("self.of_features) * (predictions", "self.of_features) + (predictions", ADDA_OURS, MULTILINEAR),
         ("predictions = logits.detach().softmax(dim=1)\n        return", "predictions = logits.detach()\n        return",
          MULTILINEAR),
-        ("torch.where(gray, images, blur(images, settings[\"blur\"]))", "blur(images, settings[\"blur\"])", COLOURED_ALONE),
         ('(1 - settings["shrink"], largest)', '(1 - settings["shrink"], 1)', SHRUNK),
         ('(1 - settings["shrink"], largest)', "(1, largest)", SHRUNK),
         ('chance(images, settings["backgrounds"])', 'chance(images, 1 - settings["backgrounds"])', SHARE_ON_BACKGROUNDS),
@@ -486,7 +484,6 @@ FAULTS = {
         ("_uniform(images, 0, 2)", "_uniform(images, 0, 1)", SHOWN_COLOUR),
         ("_uniform(images, -0.5, 0.5)", "_uniform(images, 0, 0.5)", SHOWN_COLOUR),
         ("_uniform(images, 0.5, 1.5)", "_uniform(images, 0.5, 1)", SHOWN_MOVED),
-        ("_uniform(images, 0.3, 2.0, shape=(1,)) ** 2", "_uniform(images, 0.3, 2.0, shape=(1,))", BLUR),
         ("_uniform(images, 0.05, 0.6)", "0.3", STROKES),
         ("corner = math.ceil(size / 4)", "corner = size", CORNERS),
         (".argsort(dim=1)\n", ".argsort(dim=1) * 0\n", COLOURS),

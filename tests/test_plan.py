@@ -234,13 +234,22 @@ def without(folder, *names):
 
 def test_a_run_that_did_not_know_a_setting_counts_where_its_neutral_value_is_asked_for(again, in_process, monkeypatch, capsys):
     run = Path("runs/sample/p4_usps-mnistm")
-    without(run, "blur", "inversion")       # neutral in preset sample, too
+    without(run, "permute_colours", "inversion")       # neutral in preset sample, too
     assert call(monkeypatch, capsys, *again, "--dry-run") == [f"{run}: finished"]
     assert call(monkeypatch, capsys, *again)[-1].endswith("report/index.html")
     drawn = json.loads(Path("report/results.json").read_text())["p4_adda"]
     assert drawn["usps-mnistm_target_accuracy"] is not None, "its figures are drawn"
     without(run, "conditional")                 # without it until then, and with it in preset sample
     assert "conditional = no, not yes; " in refusal(monkeypatch, capsys, *again)
+
+
+def test_a_run_with_a_setting_that_has_left_counts_if_it_was_off(again, in_process, monkeypatch, capsys):
+    config = Path("runs/sample/p4_usps-mnistm/config.json")
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps(content | {"settings": content["settings"] | {"left_since": 0.0}}))
+    assert call(monkeypatch, capsys, *again, "--dry-run") == ["runs/sample/p4_usps-mnistm: finished"]
+    config.write_text(json.dumps(content | {"settings": content["settings"] | {"left_since": 0.7}}))
+    assert "left since = 0.7, not unknown; " in refusal(monkeypatch, capsys, *again)
 
 
 def test_a_run_that_did_not_know_a_setting_without_a_neutral_value_does_not_count(again, monkeypatch, capsys):

@@ -128,19 +128,6 @@ def put_on_backgrounds(images, backgrounds):
     return torch.where(images[:, :1] > _uniform(images, 0.05, 0.6), 1 - background, background)
 
 
-def blur(images, probability):
-    """Blur images, each with that probability, by a Gaussian whose standard deviation is 0.3 to 2 pixels."""
-    count = len(images)
-    reach = torch.arange(-3, 4, device=images.device)
-    kernels = torch.exp(-reach ** 2 / (2 * _uniform(images, 0.3, 2.0, shape=(1,)) ** 2))
-    kernels = kernels / kernels.sum(dim=1, keepdim=True)
-    # one group of channels for each image's kernel
-    blurred = F.pad(images, (3, 3, 3, 3), mode="replicate").transpose(0, 1)
-    blurred = F.conv2d(blurred, kernels.view(count, 1, 7, 1), groups=count)
-    blurred = F.conv2d(blurred, kernels.view(count, 1, 1, 7), groups=count).transpose(0, 1)
-    return torch.where(chance(images, probability), blurred, images)
-
-
 def permute_colours(images):
     """Red, green and blue in another order, drawn for each image."""
     order = _uniform(images, 0, 1, shape=(3,)).argsort(dim=1)
