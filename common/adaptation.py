@@ -73,13 +73,13 @@ def augment(images, settings, backgrounds=None):
     `backgrounds`, unlabelled target images of the same shape, are what gray digits are put on; without them, on nothing.
     A coloured digit, as MNIST-M's and SVHN's, lies on a background already, and is of any size, as SVHN's are.
     """
-    if settings["enlarge"] or settings["backgrounds"]:
+    if settings["enlarge"] or settings["inversion"] or settings["backgrounds"]:
         gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
     if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:
         largest = 1 + settings["enlarge"] * ~gray.view(-1, 1) if settings["enlarge"] else 1
         images = change_geometry(images, settings["rotation"], (1 - settings["shrink"], largest), settings["shift"])
     if settings["inversion"]:
-        images = invert(images)
+        images = torch.where(gray, images, invert(images))
     if settings["permute_colours"]:
         images = permute_colours(images)
     if settings["backgrounds"] and backgrounds is not None:
@@ -98,8 +98,6 @@ def augment_target(images, settings):
     """
     if settings["rotation"] or settings["shift"]:
         images = change_geometry(images, settings["rotation"], (1, 1), settings["shift"])
-    if settings["inversion"]:
-        images = invert(images)
     return images
 
 
