@@ -44,7 +44,8 @@ AUGMENTATION = (
     Setting("enlarge",        float,   0.0,   0.4,   0.4, "random enlarging of coloured ones, up to this fraction",
             neutral=0.0, note="gray ones, USPS's, fill their frame"),
     Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this fraction", neutral=0.0),
-    Setting("inversion",      bool,  False,  True, False, "turn half of the digits into negatives", neutral=False),
+    Setting("inversion",      bool,  False,  True, False, "turn half of the coloured source digits into negatives",
+            neutral=False, note="a gray one's polarity follows from its background"),
     Setting("backgrounds",    float,   0.0,   0.8,   0.5, "fraction of gray source digits put on backgrounds", bounds=(0, 1),
             neutral=0.0, note="on corners of target images, as MNIST-M was made; not in DANN's bounds"),
     Setting("permute_colours", bool, False,  True, False, "random order of a source digit's colour channels", neutral=False),
@@ -71,7 +72,8 @@ def augment(images, settings, backgrounds=None):
     """Source digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
     `backgrounds`, unlabelled target images of the same shape, are what gray digits are put on; without them, on nothing.
-    A coloured digit, as MNIST-M's and SVHN's, lies on a background already, and is of any size, as SVHN's are.
+    A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: any size, either
+    polarity, any colours.
     """
     if settings["enlarge"] or settings["inversion"] or settings["backgrounds"]:
         gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
@@ -94,7 +96,7 @@ NO_LABEL = -100     # which F.cross_entropy leaves out
 def augment_target(images, settings):
     """Digits of the target float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
-    They keep their own backgrounds, size, sharpness and colours: these are what the networks are to adapt to.
+    They keep their own backgrounds, size and colours: these are what the networks are to adapt to.
     """
     if settings["rotation"] or settings["shift"]:
         images = change_geometry(images, settings["rotation"], (1, 1), settings["shift"])

@@ -79,7 +79,7 @@ def differences(config, settings, data, neutral):
     facts = [(name, theirs.get(name, None if value is None else "unknown"), value) for name, value in settings.items()
              if name not in PLACE]
     facts += [(f"data of {split}", digests.get(split, "unknown"), digest) for split, digest in data.items()]
-    # of an older version: what a setting did that has left since
+    # settings that have left since that run, if they did something
     gone = [(name, value, "unknown") for name, value in theirs.items() if value and name not in settings and name not in PLACE]
     return [f"{name.replace('_', ' ')} = {_show(one)}, not {_show(other)}" for name, one, other in facts + gone if one != other]
 
