@@ -43,7 +43,7 @@ LEVERS = (
     without("less momentum while adapting", "--beta1 0.9"),
     without("standardised images", "--no-standardise"),
     without("backgrounds", "--backgrounds 0", OF_GRAY),
-    without("negatives", "--no-inversion"),
+    without("negatives of the source", "--no-inversion", OF_COLOURED),
     without("recoloured source", "--no-permute-colours", OF_COLOURED),
     without("shrunk source", "--shrink 0"),
     without("enlarged source", "--enlarge 0", OF_COLOURED),
@@ -55,8 +55,7 @@ STEPS = "--steps-per-epoch 250 --source-epochs 6 --epochs {} --beta1 0.5 --encod
 ADVERSARY = (
     Line("discriminator at 1e-4", "discriminator_1e-4", f"{ALONE} --lr 1e-3 {STEPS.format(6)} --discriminator-lr 1e-4"),
     Line("discriminator at 1e-3", "discriminator_1e-3", f"{ALONE} {FAST} {STEPS.format(6)}"),
-    Line("… and negatives of half of the digits", "inversion", f"{ALONE} --inversion {FAST} {STEPS.format(6)}"),
-    Line("… and 5,000 steps that adapt, not 1,500", "long", f"{ALONE} --inversion {FAST} {STEPS.format(20)}"),
+    Line("… and 5,000 steps that adapt, not 1,500", "long", f"{ALONE} {FAST} {STEPS.format(20)}"),
 )
 
 
