@@ -51,7 +51,7 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     #        name                kind   report   tuned  sample   meaning and unit
     Setting("source_epochs",     int,        0,      8,      4, "mode dann: first epochs, on source labels alone", bounds=(0,),
             neutral=0, note="at most all but the last"),
-    Setting("epochs",            int,       50,     24,      7, "epochs in all, the source's included"),
+    Setting("epochs",            int,       50,     30,      7, "epochs in all, the source's included"),
     Setting("steps_per_epoch",   int,        0,    500,      0, "steps in an epoch; 0: a pass over the labelled images",
             bounds=(0,), neutral=0, note="as in the notebook that the report cites"),
     Setting("batch_size",        int,       64,     32,      8, "images of each domain a step",
