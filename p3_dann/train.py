@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from common.adaptation import (
     AUGMENTATION,
     MODES,
+    MultilinearMap,
     PseudoLabels,
     absent_digits,
     accuracy,
@@ -51,7 +52,7 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     #        name                kind   report   tuned  sample   meaning and unit
     Setting("source_epochs",     int,        0,      8,      4, "mode dann: first epochs, on source labels alone", bounds=(0,),
             neutral=0, note="at most all but the last"),
-    Setting("epochs",            int,       50,     24,      7, "epochs in all, the source's included"),
+    Setting("epochs",            int,       50,     30,      7, "epochs in all, the source's included"),
     Setting("steps_per_epoch",   int,        0,    500,      0, "steps in an epoch; 0: a pass over the labelled images",
             bounds=(0,), neutral=0, note="as in the notebook that the report cites"),
     Setting("batch_size",        int,       64,     32,      8, "images of each domain a step",
@@ -69,6 +70,8 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     Setting("domain_weight",     float,   0.05,    0.1,    0.1, "largest weight of the reversed gradient",
             note="it grows from 0 to this; 1 in Ganin et al. 2016, not in the report; in the notebook that it cites 0.1, "
                  "of a mean over both domains, which is half of our loss"),
+    Setting("conditional",       bool,   False,   True,  False, "let the discriminator see predictions too", neutral=False,
+            note="Long et al. 2018"),
     Setting("pseudo_weight",     float,    0.0,    1.0,    1.0, "weight of the loss on pseudo-labels", neutral=0.0,
             note="which the network itself gives the target's images"),
     Setting("pseudo_confidence", float,    0.6,    0.6,    0.8, "least probability at which a digit is a pseudo-label",
@@ -101,21 +104,24 @@ class Networks(NamedTuple):
     extractor: nn.Module
     classifier: nn.Module
     discriminator: nn.Module
+    together: nn.Module
 
 
-def dann_step(networks, images, labels, domains, weight, precision):
+def dann_step(networks, images, labels, domains, weight, conditional, precision):
     """Ganin et al. 2016, algorithm 1: the losses of a step; the caller descends their sum.
 
     `images` float [2 N, 3, S, S]: N of the source, which have the `labels` int64 [N], then N of the target; `domains` float
     [2 N], 1 for source and 0 for target; `weight` of the reversed gradient; `precision`, the context of forward passes. Returns
     (label loss, domain loss, source logits [N, 10], target logits [N, 10], domain scores [2 N]).
     """
-    extractor, classifier, discriminator = networks
+    extractor, classifier, discriminator, together = networks
     with precision:
         features = extractor(images)
-        logits, target_logits = classifier(features).chunk(2)
+        all_logits = classifier(features)
+        logits, target_logits = all_logits.chunk(2)
+        seen = together(features, all_logits) if conditional else features      # ours: predictions too
         # reversed, the domain loss's gradient makes the features of both domains alike
-        domain_scores = discriminator(ReverseGradient.apply(features, weight))
+        domain_scores = discriminator(ReverseGradient.apply(seen, weight))
     label_loss = F.cross_entropy(logits, labels)
     domain_loss = 2 * binary_cross_entropy(domain_scores, domains)      # eq. 9 adds one mean for each domain
     return label_loss, domain_loss, logits, target_logits, domain_scores
@@ -180,7 +186,7 @@ def adapt(run, adapt_from, networks, learn, source, target_images, pseudo_labels
             progress = (learn.done / len(batches) - adapt_from) / (run.epochs - adapt_from)
             weight = settings["domain_weight"] * reversal_weight(progress)
             label_loss, domain_loss, logits, target_logits, domain_scores = dann_step(
-                networks, images, labels, domains, weight, precision)
+                networks, images, labels, domains, weight, settings["conditional"], precision)
             # ours: labels that the network gives the target itself
             pseudo_loss, pseudo_share = pseudo_labels.loss(target_logits, target_indices)
             learn(label_loss + domain_loss + settings["pseudo_weight"] * pseudo_loss)
@@ -220,11 +226,11 @@ def main():
     steps = settings["steps_per_epoch"] or max(1, len(labelled.images) // batch_size)
     shuffled = functools.partial(shuffled_batches, batch_size=batch_size, steps=steps, device=device)
 
-    networks = Networks(FeatureExtractor(), Classifier(), Discriminator())
+    networks = Networks(FeatureExtractor(), Classifier(), Discriminator(), None)
     networks.classifier.linear1.weight.data.mul_(settings["classifier_gain"])
-    networks = Networks(*(wrap(network, device) for network in networks))
-    extractor, classifier, _ = networks
-    parameters = [parameter for network in networks for parameter in network.parameters()]
+    networks = Networks(*(wrap(network, device) for network in networks[:3]), MultilinearMap(512).to(device))
+    extractor, classifier, *_ = networks
+    parameters = [parameter for network in networks[:3] for parameter in network.parameters()]
     adapt_from = min(settings["source_epochs"], epochs - 1) if mode == "dann" else epochs
     # a schedule for each phase: the first labels of target images are those of a network that has settled
     learn = Descent(parameters, settings["lr"], settings["lr_schedule"], adapt_from * steps, (epochs - adapt_from) * steps)
@@ -239,7 +245,7 @@ def main():
     images = (2 * epochs - adapt_from) * steps * batch_size      # those of both domains while adapting
     if not settings["eager"] and compiling_pays(device, images * settings["image_size"] ** 2):
         # for the steps; what is tested and kept are the plain networks, which share the weights
-        networks = Networks(*compiled(networks))
+        networks = Networks(*compiled(networks[:3]), networks.together)
     train_on_labels(run, adapt_from, networks.extractor, networks.classifier, learn, labelled, target_images, shuffled)
     if mode == "dann":
         if run.epoch == adapt_from and settings["pseudo_weight"]:       # later, the checkpoint has them
