@@ -91,7 +91,7 @@ def test_training_with_neutral_values_is_that_without_the_settings(train, interr
     release()
     path = tmp_path / "older" / "config.json"
     config = json.loads(path.read_text())
-    for name in ("classifier_gain", "pseudo_weight", "rotation"):
+    for name in ("classifier_gain", "pseudo_weight", "permute_colours"):
         del config["settings"][name]
     path.write_text(json.dumps(config))
     assert_same_weights(whole, train("p3_dann", tmp_path / "older", "--resume", *SMALL["p3_dann"]))
