@@ -249,7 +249,7 @@ def test_a_run_with_a_setting_that_has_left_counts_if_it_was_off(again, in_proce
     config.write_text(json.dumps(content | {"settings": content["settings"] | {"left_since": 0.0}}))
     assert call(monkeypatch, capsys, *again, "--dry-run") == ["runs/sample/p4_usps-mnistm: finished"]
     config.write_text(json.dumps(content | {"settings": content["settings"] | {"left_since": 0.7}}))
-    assert "left since = 0.7, not unknown; " in refusal(monkeypatch, capsys, *again)
+    assert "left since = 0.7, a setting that is gone; " in refusal(monkeypatch, capsys, *again)
 
 
 def test_a_run_that_did_not_know_a_setting_without_a_neutral_value_does_not_count(again, monkeypatch, capsys):

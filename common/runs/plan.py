@@ -80,8 +80,9 @@ def differences(config, settings, data, neutral):
              if name not in PLACE]
     facts += [(f"data of {split}", digests.get(split, "unknown"), digest) for split, digest in data.items()]
     # settings that have left since that run, if they did something
-    gone = [(name, value, "unknown") for name, value in theirs.items() if value and name not in settings and name not in PLACE]
-    return [f"{name.replace('_', ' ')} = {_show(one)}, not {_show(other)}" for name, one, other in facts + gone if one != other]
+    gone = [f"{name.replace('_', ' ')} = {_show(value)}, a setting that is gone" for name, value in theirs.items()
+            if value and name not in settings and name not in PLACE]
+    return [f"{name.replace('_', ' ')} = {_show(one)}, not {_show(other)}" for name, one, other in facts if one != other] + gone
 
 
 def _show(value):
