@@ -386,6 +386,9 @@ FAULTS = {
         ("if settings.keys() - set(known):", "if False:",
          f"{SETTINGS}test_an_older_run_is_refused_where_nobody_knows_what_it_would_have_had"),
         ("getattr(self, preset)", "getattr(self, 'report')", VAE_TUNED),
+        ("if value and name not in known", "if name not in known", LEFT_SINCE),
+        ("if gone := settings_gone(settings, [\"problem\", *names]):", "if gone := {}:",
+         f"{SETTINGS}test_an_older_run_goes_on_without_a_setting_that_is_gone_only_if_it_was_off"),
     ],
     "common/training/recording.py": [
         ("        self.held.copy_(batch)\n", "", f"{RECORDING}test_every_step_counts_once_and_with_its_own_batch"),
@@ -659,7 +662,6 @@ FAULTS = {
         ('{"kl_weight": weight}', '{"kl_weight": KL_WEIGHTS[0]}', CALLED),
         ("in facts if one != other]", "in facts if one == other]",
          "tests/test_report.py::test_only_runs_that_differ_in_nothing_but_the_seed_are_averaged"),
-        ("if value and name not in settings", "if name not in settings", LEFT_SINCE),
         ("if one != other] + gone", "if one != other]", LEFT_SINCE),
     ],
     "hw_eval.py": [

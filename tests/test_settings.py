@@ -81,6 +81,13 @@ def test_an_older_run_is_refused_where_nobody_knows_what_it_would_have_had(resum
         resume({"gain": 1.0})
 
 
+def test_an_older_run_goes_on_without_a_setting_that_is_gone_only_if_it_was_off(resume):
+    known = {"order": "up", "gain": 1.0, "mirror": False}
+    assert resume(known | {"strength": 0.0})["rate"] == 0.5
+    with pytest.raises(UserError, match="is from another version, with strength; choose another --run"):
+        resume(known | {"strength": 3.0})
+
+
 def test_training_with_neutral_values_is_that_without_the_settings(train, interrupted, tmp_path):
     """Through a real run: it is stopped, loses what it knew of these settings, and ends in the same weights."""
     neutral = ("--classifier-gain", "1", "--pseudo-weight", "0")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from common.adaptation import AUGMENTATION, MODES, PAIRS
 from common.cli import YES_NO, UsageError
-from common.training.settings import with_neutral
+from common.training.settings import settings_gone, with_neutral
 
 PACKAGES = {"p1": "p1_vae", "p2": "p2_dcgan", "p3": "p3_dann", "p4": "p4_adda"}
 NOISES = ("uniform", "gaussian")
@@ -79,9 +79,8 @@ def differences(config, settings, data, neutral):
     facts = [(name, theirs.get(name, None if value is None else "unknown"), value) for name, value in settings.items()
              if name not in PLACE]
     facts += [(f"data of {split}", digests.get(split, "unknown"), digest) for split, digest in data.items()]
-    # settings that have left since that run, if they did something
-    gone = [f"{name.replace('_', ' ')} = {_show(value)}, a setting that is gone" for name, value in theirs.items()
-            if value and name not in settings and name not in PLACE]
+    gone = [f"{name.replace('_', ' ')} = {_show(value)}, a setting that is gone"
+            for name, value in settings_gone(theirs, {*settings, *PLACE}).items()]
     return [f"{name.replace('_', ' ')} = {_show(one)}, not {_show(other)}" for name, one, other in facts if one != other] + gone
 
 

@@ -50,8 +50,8 @@ def read_settings(problem, description, table, flags=()):
     Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume`, `tensorboard` and `eager`
     (bool); device and precision are resolved.
     With --resume on a run that was started, that run's settings hold, with neutral values for those that it did not know.
-    Raises UserError if there are others that it did not know, UsageError if a flag contradicts that run, or if several
-    processes cannot share a batch equally.
+    Raises UserError if there are others that it did not know, or some that did something in it and are gone since, UsageError
+    if a flag contradicts that run, or if several processes cannot share a batch equally.
     """
     start()
     given = vars(_parser(problem, description, table, flags).parse_args())
@@ -69,6 +69,8 @@ def read_settings(problem, description, table, flags=()):
             raise UsageError(f"--resume: {run} is a run of {theirs}, not {problem}; choose another --run")
         if unknown := [name for name in names if name not in settings]:
             raise UserError(f"--resume: {run} is from another version, without {', '.join(unknown)}; choose another --run")
+        if gone := settings_gone(settings, ["problem", *names]):
+            raise UserError(f"--resume: {run} is from another version, with {', '.join(gone)}; choose another --run")
         for name, value in given.items():
             # a run may move to another device and folder of data; anything else would make it another run
             if name not in ("device", "data") and settings[name] != value:
@@ -105,6 +107,11 @@ def with_neutral(settings, neutral, known):
     if settings.keys() - set(known):
         return settings
     return settings | {name: value for name, value in neutral.items() if name not in settings}
+
+
+def settings_gone(settings, known):
+    """{name: value} of a run's settings that did something in its version, and are not in `known`, the names of today's."""
+    return {name: value for name, value in settings.items() if value and name not in known}
 
 
 def _parser(problem, description, table, flags):
