@@ -43,7 +43,6 @@ LEVERS = (
     without("less momentum while adapting", "--beta1 0.9"),
     without("standardised images", "--no-standardise"),
     without("backgrounds", "--backgrounds 0", OF_GRAY),
-    without("negatives of the source", "--no-inversion", OF_COLOURED),
     without("recoloured source", "--no-permute-colours", OF_COLOURED),
     without("shrunk source", "--shrink 0"),
     without("enlarged source", "--enlarge 0", OF_COLOURED),

@@ -13,7 +13,6 @@ from common.files import written_whole
 from common.training.augment import (
     chance,
     change_geometry,
-    invert,
     normalise,
     permute_colours,
     put_on_backgrounds,
@@ -44,8 +43,6 @@ AUGMENTATION = (
     Setting("enlarge",        float,   0.0,   0.4,   0.4, "random enlarging of coloured ones, up to this fraction",
             neutral=0.0, note="gray ones, USPS's, fill their frame"),
     Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this fraction", neutral=0.0),
-    Setting("inversion",      bool,  False,  True, False, "turn half of the coloured source digits into negatives",
-            neutral=False, note="a gray one's polarity follows from its background"),
     Setting("backgrounds",    float,   0.0,   0.8,   0.5, "fraction of gray source digits put on backgrounds", bounds=(0, 1),
             neutral=0.0, note="on corners of target images, as MNIST-M was made; not in DANN's bounds"),
     Setting("permute_colours", bool, False,  True, False, "random order of a source digit's colour channels", neutral=False),
@@ -72,16 +69,13 @@ def augment(images, settings, backgrounds=None):
     """Source digits float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
     `backgrounds`, unlabelled target images of the same shape, are what gray digits are put on; without them, on nothing.
-    A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: any size, either
-    polarity, any colours.
+    A coloured digit, as MNIST-M's and SVHN's, lies on a background already. It gets what SVHN's have: any size and colours.
     """
-    if settings["enlarge"] or settings["inversion"] or settings["backgrounds"]:
+    if settings["enlarge"] or settings["backgrounds"]:
         gray = (images == images[:, :1]).flatten(1).all(dim=1).view(-1, 1, 1, 1)
     if settings["rotation"] or settings["shrink"] or settings["enlarge"] or settings["shift"]:
         largest = 1 + settings["enlarge"] * ~gray.view(-1, 1) if settings["enlarge"] else 1
         images = change_geometry(images, settings["rotation"], (1 - settings["shrink"], largest), settings["shift"])
-    if settings["inversion"]:
-        images = torch.where(gray, images, invert(images))
     if settings["permute_colours"]:
         images = permute_colours(images)
     if settings["backgrounds"] and backgrounds is not None:

@@ -234,7 +234,7 @@ def without(folder, *names):
 
 def test_a_run_that_did_not_know_a_setting_counts_where_its_neutral_value_is_asked_for(again, in_process, monkeypatch, capsys):
     run = Path("runs/sample/p4_usps-mnistm")
-    without(run, "permute_colours", "inversion")       # neutral in preset sample, too
+    without(run, "permute_colours")       # neutral in preset sample, too
     assert call(monkeypatch, capsys, *again, "--dry-run") == [f"{run}: finished"]
     assert call(monkeypatch, capsys, *again)[-1].endswith("report/index.html")
     drawn = json.loads(Path("report/results.json").read_text())["p4_adda"]

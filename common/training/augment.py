@@ -87,11 +87,6 @@ def recolour(images):
     return mean + (images - mean) * _uniform(images, 0.5, 1.5)
 
 
-def invert(images):
-    """Turn half of the images into their negatives."""
-    return torch.where(chance(images, 0.5), 1 - images, images)
-
-
 def change_geometry(images, degrees, scales, shift):
     """Rotate by up to ±degrees, scale width and height each by a factor in `scales`, shift by up to ±shift of the size.
 
