@@ -40,7 +40,7 @@ OTHERS = {("usps", "mnistm"): 0.567, ("mnistm", "svhn"): 0.664, ("svhn", "usps")
 AUGMENTATION = (
     Setting("rotation",       float,   0.0,  15.0,  15.0, "random rotation of digits, up to ± this many degrees", neutral=0.0),
     Setting("shrink",         float,   0.0,   0.4,   0.2, "random shrinking of source digits, up to this fraction",
-            bounds=(0, 0.9), neutral=0.0, note="of width and height alike"),
+            bounds=(0, 0.9), neutral=0.0, note="each of width and height by its own"),
     Setting("enlarge",        float,   0.0,   0.4,   0.4, "random enlarging of coloured ones, up to this fraction",
             neutral=0.0, note="gray ones, USPS's, fill their frame"),
     Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this fraction", neutral=0.0),

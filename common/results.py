@@ -5,7 +5,7 @@
 The csv says how many seeds, the mean and the sample standard deviation of the run's test metric, and the command; of ADDA
 also the mean accuracy before it adapts. For adapted digits it has what can be known without target labels, and hence used to
 choose settings: the mean entropy of the predictions for the target's training images (nats), and how often two seeds agree
-on them (percent).
+on them (percent). The minutes of a run are given where all ran on the same hardware.
 """
 import csv
 import itertools
@@ -85,34 +85,43 @@ def row_of(command, metric, runs):
 
     def cell(number, form):
         return "" if number is None else format(number, form)
+
+    def all_of(values):
+        """What the runs have, each once; usually it is one."""
+        return ", ".join(map(str, sorted(set(values))))
+    hardware = all_of(run.config["hardware"] for run in runs)
     return dict(
         command=command, metric=metric, seeds=len(runs), mean=f"{statistics.mean(values):.4f}",
         standard_deviation=cell(statistics.stdev(values) if len(values) > 1 else None, ".4f"),
         source_only_mean=cell(mean("source_only_accuracy"), ".4f"),
         agreement_percent=cell(None if agreed is None else 100 * agreed, ".1f"),
         entropy_nats=cell(mean("target_entropy"), ".3f"),
-        train_images=runs[0].summary["train_images"], epochs=runs[0].summary["epochs"],
-        minutes_each=f"{mean('train_seconds') / 60:.1f}",
-        hardware=", ".join(sorted({run.config["hardware"] for run in runs})),
-        git_revision=", ".join(sorted({str(run.config["git_revision"]) for run in runs})))
+        train_images=all_of(run.summary["train_images"] for run in runs),
+        epochs=all_of(run.summary["epochs"] for run in runs),
+        # a mean over runs on a CPU and on a GPU would be neither's
+        minutes_each=cell(mean("train_seconds") / 60 if hardware == runs[0].config["hardware"] else None, ".1f"),
+        hardware=hardware, git_revision=all_of(str(run.config["git_revision"]) for run in runs))
 
 
 def table_of(folders):
     """The rows, see `row_of`, for the finished runs whose run folders lie in one of the `folders`, sorted by command.
 
-    What is no run of ours is left out and named. Raises UserError if there is no finished run.
+    What is no run of ours, or has a seed that its command has already, is left out and named. Raises UserError if there is no
+    finished run.
     """
     groups = {}
-    for summary in sorted(path for folder in folders for path in folder.glob("*/summary.json")):
+    for run_folder in sorted({path.parent for folder in folders for path in folder.glob("*/summary.json")}):
         try:
-            run = Finished.read(summary.parent)
+            run = Finished.read(run_folder)
+            group = groups.setdefault((command_of(run.config), run.metric), {})
+            counted, _ = group.setdefault(run.config["settings"].get("seed"), (run_folder, run))
+            if counted != run_folder:
+                raise UserError(f"{counted} has the same command and seed, and is counted")
         except UserError as error:
-            say(one_line(f"Left out {summary.parent}: {error}"))
-        else:
-            groups.setdefault((command_of(run.config), run.metric), []).append(run)
+            say(one_line(f"Left out {run_folder}: {error}"))
     if not groups:
         raise UserError(f"{', '.join(map(str, folders))}: no finished run; give the folder that holds the run folders")
-    return [row_of(command, metric, runs) for (command, metric), runs in sorted(groups.items())]
+    return [row_of(command, metric, [run for _, run in group.values()]) for (command, metric), group in sorted(groups.items())]
 
 
 def write_table(rows, path):

@@ -26,12 +26,13 @@ def halve(module):
 def seeds_beside(run, config):
     """The test metric of a run and of those beside it that differ from it in nothing but the seed: {seed: number}."""
     found = {}
-    for path in sorted(run.resolve().parent.glob("*/summary.json")):
+    beside = sorted(path.parent for path in run.resolve().parent.glob("*/summary.json"))
+    for folder in (run, *beside):        # itself first, should another have its seed
         with contextlib.suppress(UserError):        # what is no run of ours
-            other, summary, metric, _ = Finished.read(path.parent)
+            other, summary, metric, _ = Finished.read(folder)
             if (command_of(other), other["git_revision"]) == (command_of(config), config["git_revision"]):
-                found[str(other["settings"]["seed"])] = summary[metric]
-    return found
+                found.setdefault(str(other["settings"]["seed"]), summary[metric])
+    return dict(sorted(found.items(), key=lambda item: int(item[0])))
 
 
 def main():

@@ -46,7 +46,7 @@ def image_kl(mu, logvar):
 
 @torch.no_grad()
 def evaluate(vae, images):
-    """Means over uint8 images [N, 3, 64, 64]: the squared error a pixel of the reconstructions from the latent mean, on
+    """Means over uint8 images [N, 3, 64, 64]: the squared error per pixel of the reconstructions from the latent mean, on
     [0, 1] (distortion), and the KL divergence in nats (rate)."""
     errors, rates, device = [], [], next(vae.parameters()).device
     for batch in images.split(256):     # all reconstructions at once would take four times the memory of the images

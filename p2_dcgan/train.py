@@ -1,4 +1,4 @@
-"""Train the DCGAN on faces.   python3 -m p2_dcgan.train --data hw3_data --preset report --run runs/report/p2_dcgan"""
+"""Train the DCGAN on faces.   python3 -m p2_dcgan.train --data hw3_data --noise uniform --run runs/report/p2_dcgan_uniform"""
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn

@@ -14,13 +14,13 @@ from p4_adda.model import LeNetClassifier, LeNetEncoder2
 COMMAND = ["python3", "-m", "p4_adda.train", "--source", "usps", "--target", "mnistm", "--preset", "tuned"]
 
 
-def run_folder(folder, words, accuracy, labels):
+def run_folder(folder, words, accuracy, labels, hardware="CPU", images=100):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({
-        "command": [*COMMAND, *words], "hardware": "CPU", "git_revision": "abc1234",
-        "settings": {"seed": 0, "preset": "tuned"}}))
+        "command": [*COMMAND, *words], "hardware": hardware, "git_revision": "abc1234",
+        "settings": {"seed": int(words[words.index("--seed") + 1]) if "--seed" in words else 0, "preset": "tuned"}}))
     (folder / "summary.json").write_text(json.dumps({
-        "target_accuracy": accuracy, "source_only_accuracy": accuracy / 2, "target_entropy": 0.25, "train_images": 100,
+        "target_accuracy": accuracy, "source_only_accuracy": accuracy / 2, "target_entropy": 0.25, "train_images": images,
         "epochs": 3, "train_seconds": 90.0}))
     rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
     (folder / "target_train.csv").write_text("image_name,label\n" + rows)
@@ -49,6 +49,23 @@ def test_one_row_a_command_over_its_seeds(tmp_path, monkeypatch):
     assert row["agreement_percent"] == "75.0" and row["minutes_each"] == "1.5"
     alone = rows[f"{tuned} --blend 0"]
     assert (alone["seeds"], alone["standard_deviation"], alone["agreement_percent"]) == ("1", "", "")
+
+
+def test_a_seed_is_counted_once(tmp_path, monkeypatch, capsys):
+    for name, seed, accuracy in (("a", 0, 0.70), ("b", 0, 0.70), ("c", 1, 0.74)):
+        run_folder(tmp_path / "runs" / name, ["--seed", str(seed)], accuracy, "1234")
+    row, = table(monkeypatch, tmp_path / "runs", tmp_path / "runs", out=tmp_path / "table.csv").values()
+    assert (row["seeds"], row["mean"]) == ("2", "0.7200")
+    line, _ = capsys.readouterr().out.splitlines()
+    assert line == f"Left out {tmp_path / 'runs/b'}: {tmp_path / 'runs/a'} has the same command and seed, and is counted"
+
+
+def test_a_row_of_runs_on_several_machines_and_data_says_so(tmp_path, monkeypatch):
+    for number, (hardware, images) in enumerate((("GPU", 900), ("CPU", 900), ("GPU", 1000))):
+        run_folder(tmp_path / "runs" / str(number), ["--seed", str(number)], 0.70, "1234", hardware, images)
+    row, = table(monkeypatch, tmp_path / "runs", out=tmp_path / "table.csv").values()
+    assert (row["hardware"], row["train_images"], row["epochs"]) == ("CPU, GPU", "900, 1000", "3")
+    assert row["minutes_each"] == "", "a mean over both is neither's"
 
 
 @pytest.mark.parametrize("files, reason", [

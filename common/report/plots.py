@@ -132,7 +132,7 @@ def draw_rate_distortion(path, points, chosen):
             axis.annotate(name, (rate, distortion), xytext=(5, 5), textcoords="offset points", fontsize=8)
             if name == chosen:
                 axis.plot(rate, distortion, "o", markersize=11, fillstyle="none", color=CHOSEN, label="chosen")
-        axis.set(xlabel="rate: KL divergence, nats an image", ylabel="distortion: test MSE")
+        axis.set(xlabel="rate: KL divergence, nats per image", ylabel="distortion: test MSE")
         axis.margins(0.15)
         axis.legend()
         _save(figure, path)
