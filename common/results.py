@@ -31,12 +31,19 @@ def command_of(config):
     words = map(str, config["command"])
     kept = []
     for word in words:
-        values = PLACE_FLAGS.get(word)
+        flag, joined, _ = word.partition("=")       # --seed 1 or --seed=1
+        values = PLACE_FLAGS.get(flag)
         if values is None:
             kept.append(word)
-        else:
+        elif not joined:
             next(itertools.islice(words, values, values), None)     # leaves its values out as well
     return shlex.join(kept)
+
+
+def same_data(config, other):
+    """Whether two runs, by the content of their config.json, saw the same images and labels, as far as both say."""
+    ours, theirs = (content.get("data_digests") or {} for content in (config, other))
+    return all(ours[split] == theirs[split] for split in ours.keys() & theirs.keys())
 
 
 class Finished(NamedTuple):
@@ -50,6 +57,8 @@ class Finished(NamedTuple):
     def read(cls, folder):
         """Raises UserError if the folder holds no finished run of ours."""
         config = read_json(folder / "config.json", "git_revision", command=list, hardware=str, settings=dict)
+        if not isinstance(config["settings"].get("seed"), int):
+            raise UserError("its config.json has no seed")
         summary = read_json(folder / "summary.json", train_images=int, epochs=int, train_seconds=(int, float))
         labels = folder / "target_train.csv"
         return cls(config, summary, metric_of(summary), read_labels(labels) if labels.is_file() else {})
@@ -106,15 +115,18 @@ def row_of(command, metric, runs):
 def table_of(folders):
     """The rows, see `row_of`, for the finished runs whose run folders lie in one of the `folders`, sorted by command.
 
-    What is no run of ours, or has a seed that its command has already, is left out and named. Raises UserError if there is no
-    finished run.
+    What is no run of ours is left out and named, and so is one that saw other data than the first of its command, or has a seed
+    that is there already. Raises UserError if there is no finished run.
     """
     groups = {}
     for run_folder in sorted({path.parent for folder in folders for path in folder.glob("*/summary.json")}):
         try:
             run = Finished.read(run_folder)
             group = groups.setdefault((command_of(run.config), run.metric), {})
-            counted, _ = group.setdefault(run.config["settings"].get("seed"), (run_folder, run))
+            first, other = next(iter(group.values()), (run_folder, run))
+            if not same_data(run.config, other.config):
+                raise UserError(f"it saw other data than {first}, which has the same command")
+            counted, _ = group.setdefault(run.config["settings"]["seed"], (run_folder, run))
             if counted != run_folder:
                 raise UserError(f"{counted} has the same command and seed, and is counted")
         except UserError as error:

@@ -7,8 +7,8 @@ import contextlib
 from pathlib import Path
 
 from common.cli import CommandParser, UsageError, UserError, run_command, say
-from common.files import read_json, write_json
-from common.results import Finished, command_of
+from common.files import REPOSITORY, read_json, write_json, written_whole
+from common.results import Finished, command_of, same_data
 from common.training.weights import load_file, save_file
 
 
@@ -30,9 +30,25 @@ def seeds_beside(run, config):
     for folder in (run, *beside):        # itself first, should another have its seed
         with contextlib.suppress(UserError):        # what is no run of ours
             other, summary, metric, _ = Finished.read(folder)
-            if (command_of(other), other["git_revision"]) == (command_of(config), config["git_revision"]):
+            alike = (command_of(other), other["git_revision"]) == (command_of(config), config["git_revision"])
+            if alike and same_data(other, config):
                 found.setdefault(str(other["settings"]["seed"]), summary[metric])
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
+
+
+def check_place(output, settings):
+    """Raise UserError if `output` is where the graders' scripts take other weights from than those of such a run."""
+    folder = output.resolve().parent
+    if folder.name != "weights" or folder.parent.parent != REPOSITORY:
+        return
+    problem = settings.get("problem", folder.parent.name)
+    pair = "-".join(str(settings.get(role)) for role in ("source", "target"))
+    if folder.parent.name != problem:
+        raise UserError(f"{output} is for weights of {folder.parent.name}; this is a run of {problem}")
+    if "source" in settings and output.stem != pair:
+        raise UserError(f"{output} is for weights of {output.stem}; this is a run of {pair}")
+    if settings.get("mode", "dann") != "dann":
+        raise UserError(f"{output} is for an adapted network; this is a run of mode {settings['mode']}")
 
 
 def main():
@@ -58,10 +74,13 @@ def main():
         except UserError:
             raise UserError(f"{beside} already exists and does not describe weights; give {args.output.name} another name"
                             ) from None
+    check_place(args.output, config["settings"])
+    half = {name: halve(module) for name, module in state["modules"].items()}
+    about |= summary | {"seeds": seeds_beside(args.run, config)}
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    save_file(args.output, {"meta": state["meta"], "modules": {
-        name: halve(module) for name, module in state["modules"].items()}})
-    write_json(beside, about | summary | {"seeds": seeds_beside(args.run, config)})
+    with written_whole(args.output) as weights, written_whole(beside) as described:     # both or none
+        save_file(weights, {"meta": state["meta"], "modules": half})
+        write_json(described, about)
     say(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, and {beside.name} beside it")
 
 

@@ -8,6 +8,7 @@ import csv
 import ctypes
 import importlib
 import io
+import json
 import os
 import shutil
 import sys
@@ -19,8 +20,10 @@ import pytest
 import torch
 from PIL import Image
 
+import p1_vae.train
 from common.cli import run_command
 from common.data.layout import ATTRIBUTES, DIGIT_SIZE, FACE_SIZE
+from common.training.settings import full_settings
 from tests.conftest import PAIR
 
 # ---- contents of files -----------------------------------------------------------------------------------------------
@@ -129,6 +132,7 @@ RUN = {"r/summary.json": "{}",
 SHIPPABLE = RUN | {"r/weights.pt": saved({"meta": {}, "modules": {"encoder": {}}})}
 STARTED = '{"settings": {}, "started": "2026", "versions": {}}'
 OURS = '{"settings": {}, "command": [], "hardware": "CPU", "versions": {}}'
+VAE_CONFIG = json.dumps({"settings": full_settings(p1_vae.train.SETTINGS, {"preset": "sample", "epochs": 1})})
 TRUTH = {"truth.csv": "image_name,label\na.png,1\nb.png,2\n"}
 FACES, USPS = "data/face/train.csv", "data/digits/usps/train.csv"
 ROWS = "00001.png,1\n00002.png,2\n"
@@ -301,9 +305,12 @@ CASES = [
     ((*VAE, "--resume"), {"run/config.json": "[1]"}, 1, "run/config.json is damaged"),
     ((*VAE, "--resume"), {"run/config.json": "[" * 100_000}, 1, "cannot read run/config.json"),
     ((*VAE, "--resume"), {"run/config.json": '{"settings": {"lr": 1}}'}, 1, "is from another version, without preset"),
-    ((*VAE, "--resume"), {"run/samples/1": b"", "run/checkpoint.pt": b"", "run/.lock": b""}, 1, "cannot continue from run/ch"),
-    ((*VAE, "--resume"), {"run/samples/1": b"", "run/checkpoint.pt": payload(), "run/.lock": b""}, 1,
-     "cannot continue from run"),
+    ((*VAE, "--resume"), {"run/samples/1": b"", "run/checkpoint.pt": b"", "run/.lock": b""}, 1, "run lacks its config.json"),
+    ((*VAE, "--resume"), {"run/samples/1": b"", "run/checkpoint.pt": b"", "run/.lock": b"", "run/config.json": VAE_CONFIG}, 1,
+     "cannot continue from run/ch"),
+    ((*VAE, "--resume"), {"run/samples/1": b"", "run/checkpoint.pt": payload(), "run/.lock": b"",
+                           "run/config.json": VAE_CONFIG},
+     1, "cannot continue from run"),
     # data in the course layout: the csv
     (VAE, {FACES: None}, 1, f"{FACES} does not exist"),
     (VAE, {FACES: None, f"{FACES}/1": b""}, 1, "Is a directory"),

@@ -271,9 +271,11 @@ def test_again_moves_the_old_run_aside(again, in_process, tmp_path, monkeypatch,
     assert trained(tmp_path / "moved/runs/sample/set_aside/p4_usps-mnistm_1", limit=30)
 
 
-def test_data_that_changed_since_a_stop_ends_the_resume(again, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("finished", [False, True])
+def test_data_that_changed_since_a_stop_ends_the_resume(again, finished, tmp_path, monkeypatch, capsys):
     run = tmp_path / "moved/runs/sample/p4_usps-mnistm"
-    (run / "summary.json").unlink()         # as if it had been stopped
+    if not finished:
+        (run / "summary.json").unlink()         # as if it had been stopped
     os.replace("data/digits/mnistm/train/00003.png", "data/digits/mnistm/train/00004.png")
     shutil.copy("data/digits/mnistm/train/00005.png", "data/digits/mnistm/train/00003.png")
     command = [sys.executable, "-m", "p4_adda.train", "--source", "usps", "--target", "mnistm", "--run", run, "--resume",

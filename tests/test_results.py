@@ -1,6 +1,8 @@
 """Tables of runs over seeds, and weights made ready to ship."""
+import contextlib
 import csv
 import json
+import re
 import sys
 
 import pytest
@@ -14,11 +16,12 @@ from p4_adda.model import LeNetClassifier, LeNetEncoder2
 COMMAND = ["python3", "-m", "p4_adda.train", "--source", "usps", "--target", "mnistm", "--preset", "tuned"]
 
 
-def run_folder(folder, words, accuracy, labels, hardware="CPU", images=100):
+def run_folder(folder, words, accuracy, labels, hardware="CPU", images=100, **config):
     folder.mkdir(parents=True)
+    seed = re.search(r"--seed[ =](\d+)", " ".join(words))
     (folder / "config.json").write_text(json.dumps({
         "command": [*COMMAND, *words], "hardware": hardware, "git_revision": "abc1234",
-        "settings": {"seed": int(words[words.index("--seed") + 1]) if "--seed" in words else 0, "preset": "tuned"}}))
+        "settings": {"seed": int(seed[1]) if seed else 0, "preset": "tuned"}} | config))
     (folder / "summary.json").write_text(json.dumps({
         "target_accuracy": accuracy, "source_only_accuracy": accuracy / 2, "target_entropy": 0.25, "train_images": images,
         "epochs": 3, "train_seconds": 90.0}))
@@ -49,6 +52,15 @@ def test_one_row_a_command_over_its_seeds(tmp_path, monkeypatch):
     assert row["agreement_percent"] == "75.0" and row["minutes_each"] == "1.5"
     alone = rows[f"{tuned} --blend 0"]
     assert (alone["seeds"], alone["standard_deviation"], alone["agreement_percent"]) == ("1", "", "")
+
+
+def test_runs_on_other_data_make_no_mean(tmp_path, monkeypatch, capsys):
+    for seed, digests in enumerate(({"usps/train": "a1"}, {"usps/train": "b2"}, {"usps/train": "a1"})):
+        run_folder(tmp_path / "runs" / str(seed), [f"--seed={seed}"], 0.70 + seed / 100, "1234", data_digests=digests)
+    row, = table(monkeypatch, tmp_path / "runs", out=tmp_path / "table.csv").values()
+    assert (row["seeds"], row["mean"], row["command"]) == ("2", "0.7100", " ".join(COMMAND))
+    line, _ = capsys.readouterr().out.splitlines()
+    assert line == f"Left out {tmp_path / 'runs/1'}: it saw other data than {tmp_path / 'runs/0'}, which has the same command"
 
 
 def test_a_seed_is_counted_once(tmp_path, monkeypatch, capsys):
@@ -119,6 +131,30 @@ def test_shipped_weights_are_half_as_large_and_predict_alike(tmp_path, monkeypat
     about = json.loads(shipped.with_suffix(".json").read_text())
     assert about["data"] == "four images" and about["target_accuracy"] == 0.7 and about["git_revision"] == "abc1234"
     assert about["command"] == " ".join(COMMAND) and (about["preset"], about["seed"]) == ("tuned", 0)
+
+
+@pytest.mark.parametrize("place, settings, message", [
+    ("p4_adda/weights/usps-mnistm.pt", {"problem": "p3_dann"}, "is for weights of p4_adda; this is a run of p3_dann"),
+    ("p4_adda/weights/usps-mnistm.pt", {"source": "svhn"}, "is for weights of usps-mnistm; this is a run of svhn-mnistm"),
+    ("p3_dann/weights/usps-mnistm.pt", {"problem": "p3_dann", "mode": "source"}, "for an adapted network; .* mode source"),
+    ("p4_adda/weights/usps-mnistm.pt", {}, None),
+    ("p4_adda/weights/mine/usps-mnistm.pt", {"source": "svhn"}, None),
+])
+def test_the_graders_weights_are_replaced_by_their_like_alone(place, settings, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ship, "REPOSITORY", tmp_path)
+    config = {"problem": "p4_adda", "source": "usps", "target": "mnistm"} | settings
+    with pytest.raises(UserError, match=message) if message else contextlib.nullcontext():
+        ship.check_place(tmp_path / place, config)
+
+
+def test_weights_and_their_json_are_written_both_or_not_at_all(tmp_path, monkeypatch):
+    run_folder(tmp_path / "run", [], 0.7, "1")
+    save_weights(tmp_path / "run" / "weights.pt", {}, classifier=LeNetClassifier())
+    (tmp_path / "out.json").symlink_to(tmp_path / "elsewhere.json")
+    monkeypatch.setattr(sys, "argv", ["ship", str(tmp_path / "run"), str(tmp_path / "out.pt"), "--data", "four images"])
+    with pytest.raises(UserError, match=r"out\.json is a link"):
+        ship.main()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "run"]
 
 
 def test_weights_too_large_for_half_precision_are_refused(tmp_path):

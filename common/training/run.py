@@ -69,13 +69,14 @@ class Run:
     def _open(self):
         """Make the folder, or go on with the run in it. Returns `finished`, and the content of the checkpoint, if any."""
         settings = self.settings
-        self.finished = (self.folder / "summary.json").is_file()
         self.checkpoints = [self.folder / name for name in CHECKPOINTS]
         started = any(path.is_file() for path in self.checkpoints)
-        if (self.finished or started) and not settings["resume"]:
+        if (started or (self.folder / "summary.json").is_file()) and not settings["resume"]:
             raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --run")
+        self.finished = self._has_summary(started)
         if self.finished:
             check_folder(self.folder)
+            self._demand_same_data(digests(settings))
             say(f"{self.folder}: finished already, nothing to do")
             return True, None
         summary_writer = _find_tensorboard() if settings["tensorboard"] else None
@@ -109,9 +110,25 @@ class Run:
                 self._write_events(row)
         return False, state
 
+    def _has_summary(self, started):
+        """Whether there is a summary.json. A damaged one of a run with checkpoints counts as none: it is written again."""
+        summary = self.folder / "summary.json"
+        if not summary.is_file():
+            return False
+        try:
+            read_json(summary)
+            return True
+        except UserError as error:
+            if not started:
+                raise
+            warn(f"warning: {error}; the weights are tested again")
+            return False
+
     def _demand_same_data(self, data):
         config = self.folder / "config.json"
-        before = read_json(config, settings=dict).get("data_digests", data) if config.is_file() else data
+        if not config.is_file():
+            raise UserError(f"{self.folder} lacks its config.json, which says what was trained; choose another --run")
+        before = read_json(config, settings=dict).get("data_digests", data)
         if changed := [split for split in data if before.get(split) != data[split]]:
             raise UserError(f"{self.folder} was started on other data than {self.settings['data']} holds now "
                             f"({', '.join(changed)}); restore that data, or choose another --run")
@@ -172,8 +189,9 @@ class Run:
     def _demand_finite(self, where, values):
         if not all(map(math.isfinite, values.values())):
             shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-            raise UserError(f"{self.folder}: not all losses are finite at {where}: {shown}; earlier epochs are saved; try "
-                            "a smaller learning rate or --precision float32 in a new run")
+            raise UserError(f"{self.folder}: not all losses are finite at {where}: {shown}; "
+                            f"{'earlier epochs are saved; ' if self.epoch else ''}try a smaller learning rate or --precision "
+                            "float32 in a new run")
 
     def end_epoch(self, **metrics):
         """Count the epoch; write its row to metrics.csv, and the checkpoint.
