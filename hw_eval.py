@@ -1,7 +1,8 @@
 """Accuracy of a prediction csv.   python3 hw_eval.py PRED.csv TRUTH.csv
 
 Both files have the columns image_name and label, or, without a header, just these two; rows are matched by name, in any
-order. Prints one line, `Accuracy: correct/total (percent%)`, where total counts the rows of TRUTH.csv.
+order. Prints one line, `Accuracy: correct/total (percent%)`, where total counts the rows of TRUTH.csv. A line on standard error
+warns of rows of PRED.csv that TRUTH.csv lacks.
 """
 import argparse
 import os
@@ -26,6 +27,9 @@ def main():
                             f"{len(truth)} images in {args.truth}")
     except UserError as error:
         sys.exit(f"error: {one_line(str(error))}")
+    if more := [name for name in prediction if name not in truth]:
+        line = f"warning: {args.prediction} has images that {args.truth} lacks ({len(more):,}, {more[0]!r} among them)"
+        print(one_line(f"{line}; they are not counted"), file=sys.stderr)
     correct = sum(prediction[name] == label for name, label in truth.items())
     try:
         print(f"Accuracy: {correct}/{len(truth)} ({100 * correct / len(truth):.2f}%)", flush=True)

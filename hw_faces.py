@@ -5,11 +5,12 @@ distances to real faces, one split of the data: the multi-scale sliced Wasserste
 installed, the Fréchet Inception Distance. The last row is what real faces of the other split have: the floor of the
 distances, and the sharpness and diversity to come near to.
 """
+
 from pathlib import Path
 
 import p1_vae.inference
 import p2_dcgan.inference
-from common.cli import CommandParser, UserError, format_table, run_command, say
+from common.cli import CommandParser, UserError, any_path, format_table, run_command, say
 from common.data.images import left_out, list_images, read_images
 from common.data.layout import FACE_SIZE, SPLITS, load_faces
 from common.metrics.faces import COLUMNS, as_row, measure, spread
@@ -36,8 +37,8 @@ def read_faces(path, samples):
 
 def main():
     parser = CommandParser(prog="python3 hw_faces.py", description="Measure folders of faces, and samples from weights.")
-    parser.add_argument("faces", type=Path, nargs="+", metavar="IMAGE_DIR|WEIGHTS.pt", help="what to measure")
-    parser.add_argument("--data", default="hw3_data", metavar="DIR",
+    parser.add_argument("faces", type=any_path, nargs="+", metavar="IMAGE_DIR|WEIGHTS.pt", help="what to measure")
+    parser.add_argument("--data", type=any_path, default=Path("hw3_data"), metavar="DIR",
                         help="a folder in the course layout, for the real faces (default: hw3_data)")
     parser.add_argument("--reference", choices=SPLITS, default="train", metavar="SPLIT",
                         help="the split that distances are measured to, train or test (default: train)")

@@ -5,12 +5,25 @@ Writes OUT/grades.csv, a row for each, and OUT/index.html, which shows it all; O
 import contextlib
 import csv
 import itertools
+import os
 import shlex
 import shutil
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from common.cli import CommandParser, UsageError, UserError, lock, number, one_line, progress, run_command, say, some_of
+from common.cli import (
+    CommandParser,
+    UsageError,
+    UserError,
+    any_path,
+    lock,
+    number,
+    one_line,
+    progress,
+    run_command,
+    say,
+    some_of,
+)
 from common.data.csv_files import write_csv
 from common.data.grid import save_grid
 from common.files import read_json, stamp, visible, write_json, written_whole
@@ -114,10 +127,11 @@ def main():
     parser = CommandParser(prog="python3 hw_grade.py", description="Grade submissions; the same command goes on after a stop. "
                            "Student code is run! It can do all that you can, unless --prefix is a sandbox, as in README.md.")
     add = parser.add_argument
-    add("submissions", type=Path, nargs="+", metavar="SUBMISSION", help="a folder with hw_p1.sh … hw_p4.sh that was handed in")
-    add("--data", type=Path, default=Path("hw3_data"), metavar="DIR", help="the data (default: hw3_data)")
-    add("--out", type=Path, default=Path("grades"), metavar="DIR", help="where grades go (default: grades)")
-    add("--points", type=Path, default=POINTS, metavar="FILE", help="what gives points (default: grading/points.csv)")
+    add("submissions", type=any_path, nargs="+", metavar="SUBMISSION",
+        help="a folder with hw_p1.sh … hw_p4.sh that was handed in")
+    add("--data", type=any_path, default=Path("hw3_data"), metavar="DIR", help="the data (default: hw3_data)")
+    add("--out", type=any_path, default=Path("grades"), metavar="DIR", help="where grades go (default: grades)")
+    add("--points", type=any_path, default=POINTS, metavar="FILE", help="what gives points (default: grading/points.csv)")
     add("--minutes", type=number(float, 0.01), default=10.0, metavar="N", help="for each script (default: 10)")
     add("--scripts", default="hw_p{}.sh", metavar="NAME", help="{} is the problem (default: hw_p{}.sh)")
     add("--prefix", type=shlex.split, default=[], metavar="COMMAND", help="put before each script; {} is its folder")
@@ -127,6 +141,10 @@ def main():
         raise UsageError(f"--scripts {args.scripts} must be a file's name with {{}} in it, as hw3_p{{}}.sh")
     if args.prefix and not shutil.which(args.prefix[0]):
         raise UsageError(f"--prefix: there is no command {args.prefix[0]}; install it, or name another")
+    # a link is a submission by its own name
+    folders = list(dict.fromkeys(Path(os.path.abspath(path)) for path in args.submissions))
+    if missing := [str(path) for path in folders if not os.path.lexists(path)]:
+        raise UserError(f"{some_of(missing)}: there is no such submission; give the folders that were handed in")
     points, out = read_points(args.points), args.out.resolve()
     if (names := visible(out)) and not (out / "data.json").is_file():
         raise UserError(f"{args.out} holds no grades of ours but other files ({some_of(names)}); give another --out")
@@ -136,11 +154,10 @@ def main():
         if (out / "data.json").exists() and read_json(out / "data.json") != exam.digests:
             raise UserError(f"{args.out} is of other data than {args.data} holds now; bring those back, or give another --out")
         write_json(out / "data.json", exam.digests)
-        folders = list(dict.fromkeys(path.resolve() for path in args.submissions))
         names = [folder.name for folder in folders]
         orders = {"_".join(folder.parts[1:]) if names.count(folder.name) > 1 else folder.name: {
-            "folder": str(folder), "stamp": stamp(folder, exam.left_out), "scripts": args.scripts, "prefix": args.prefix,
-            "minutes": args.minutes} for folder in folders}
+            "folder": (real := os.path.realpath(folder)), "stamp": stamp(real, exam.left_out), "scripts": args.scripts,
+            "prefix": args.prefix, "minutes": args.minutes} for folder in folders}
         grade_all(exam, Grades(out, orders, exam.tasks, points), args.jobs)
         say(f"{args.out / 'grades.csv'}, and a page: {out / 'index.html'}", "green")
 

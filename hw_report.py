@@ -18,7 +18,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 # before the packages below: it says which are missing
-from common.cli import CommandParser, HelpFormatter, UsageError, UserError, is_quiet, lock, number, run_command, say, warn
+from common.cli import (
+    CommandParser,
+    HelpFormatter,
+    UsageError,
+    UserError,
+    any_path,
+    is_quiet,
+    lock,
+    number,
+    run_command,
+    say,
+    warn,
+)
 
 # isort: split
 import torch
@@ -73,14 +85,14 @@ def read_arguments():
         description="The whole report: trains what has no finished run yet, draws all figures, writes report/index.html.\n"
                     "Stop it at any moment; the same command continues.")
     parser.add_argument("--problem", choices=PACKAGES, help=argparse.SUPPRESS)
-    parser.add_argument("--data", type=Path, metavar="DIR",
+    parser.add_argument("--data", type=any_path, metavar="DIR",
                         help="data in the course layout (default: hw3_data; without it, sample data is made)")
     parser.add_argument("--preset", choices=PRESETS, metavar="P",
                         help="report, tuned or sample (default: report; sample for sample data)")
     parser.add_argument("--only", nargs="+", metavar="RUN",
                         help="train only some: p1 p2 p3 p4, or more specifically p4:svhn-usps p3:usps-mnistm:target p2:uniform")
-    parser.add_argument("--runs", type=Path, metavar="DIR", help=f"where run folders go (default: {RUN_FOLDERS}/PRESET)")
-    parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR",
+    parser.add_argument("--runs", type=any_path, metavar="DIR", help=f"where run folders go (default: {RUN_FOLDERS}/PRESET)")
+    parser.add_argument("--out", type=any_path, default=Path("report"), metavar="DIR",
                         help="where the report goes (default: report)")
     parser.add_argument("--seeds", type=number(int, 1, 1000), metavar="N",
                         help="p2, p3 and p4: N runs each, seeds 0 to N-1; tables show mean ± standard deviation")

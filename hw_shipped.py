@@ -5,10 +5,9 @@
 """
 import csv
 import statistics
-from pathlib import Path
 
 # before the packages below: it says which are missing
-from common.cli import CommandParser, UserError, duration, percent, run_command, say
+from common.cli import CommandParser, UserError, any_path, duration, path_to_write, percent, run_command, say
 
 # isort: split
 import numpy as np
@@ -21,7 +20,7 @@ import p4_adda.inference
 from common.adaptation import NAMES, OTHERS, PAIRS, accuracy, pair_name, reported
 from common.data.csv_files import write_csv
 from common.data.layout import has_dataset, is_sample_data, load_digits, load_faces
-from common.files import REPOSITORY, read_json, write_json
+from common.files import REPOSITORY, read_json, write_json, written_whole
 from common.metrics.faces import show_interval, sliced_wasserstein, spread
 from common.report.section import Section
 from common.report.words import Words
@@ -178,22 +177,30 @@ def write_points(data):
     from common.report.maps import choose_digits, measure_map
     from p4_adda.model import LeNetEncoder2, prepare
 
+    if is_sample_data(data):
+        raise UserError(f"{data} is sample data, which the weights were not trained for; give real digits")
     encoders = {role: LeNetEncoder2() for role in ("source", "target")}
     path = REPOSITORY / "p4_adda" / "weights" / f"{'-'.join(TSNE_PAIR)}.pt"
     meta = load_weights(path, source_encoder=encoders["source"], target_encoder=encoders["target"])
     settings = meta | {"data": data, "limit": None}
     digits = [(digit, settings[role]) for role in encoders for digit in choose_digits(settings, role)[1]]
-    write_csv(TSNE, ("x", "y", "digit", "domain"), [
-        (f"{x:.2f}", f"{y:.2f}", *of) for (x, y), of in zip(measure_map(settings, prepare, encoders)["points"], digits)])
+    points = measure_map(settings, prepare, encoders)["points"]
+    with written_whole(TSNE) as part:
+        write_csv(part, ("x", "y", "digit", "domain"), [
+            (f"{x:.2f}", f"{y:.2f}", *of) for (x, y), of in zip(points, digits)])
 
 
 def draw_picture(path):
     """README's picture, a png: faces of the shipped models, their accuracies, docs/tsne.csv."""
     from common.report.plots import DIGIT_COLOURS, DIGIT_MARKERS, DOMAIN_COLOURS, draw_overview
 
-    with open(TSNE, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    points = np.array([[float(row["x"]), float(row["y"])] for row in rows])
+    try:
+        with open(TSNE, newline="", encoding="utf-8") as file:
+            rows = [(float(row["x"]), float(row["y"]), int(row["digit"]), TSNE_PAIR.index(row["domain"]))
+                    for row in csv.DictReader(file)]
+        points = np.array(rows)[:, :2]
+    except (LookupError, TypeError, ValueError, csv.Error):
+        raise UserError(f"{TSNE} is damaged; restore it, or give --data to make it again") from None
     digits, title = shipped_digits(), f"ADDA's features, {pair_name(TSNE_PAIR)}"
     ours = lambda problem, pair: _mean(digits[problem][pair][1]) if pair in digits[problem] else None
     bars = {pair_name(pair): [
@@ -204,23 +211,25 @@ def draw_picture(path):
     draw_overview(path, {"VAE: 32 samples": p1_vae.inference.sample_weights(p1_vae.inference.SHIPPED),
                          "DCGAN: 32 samples": p2_dcgan.inference.sample_weights(p2_dcgan.inference.SHIPPED)}, bars,
                   points, [
-                      (f"{title}, by digit", [int(row["digit"]) for row in rows], range(10), DIGIT_COLOURS, DIGIT_MARKERS, 22,
+                      (f"{title}, by digit", [digit for _, _, digit, _ in rows], range(10), DIGIT_COLOURS, DIGIT_MARKERS, 22,
                        "o"),
-                      (f"{title}, by domain", [TSNE_PAIR.index(row["domain"]) for row in rows],
+                      (f"{title}, by domain", [domain for *_, domain in rows],
                        [NAMES[domain] for domain in TSNE_PAIR], DOMAIN_COLOURS)])
 
 
 def main():
     parser = CommandParser(prog="python3 hw_shipped.py", description="Draw README's picture of the weights that come with the "
                                                                      "code.")
-    parser.add_argument("picture", type=Path, metavar="PICTURE.png", help="image to write")
-    parser.add_argument("--data", metavar="DIR", help="real data in the course layout: map its digits into docs/tsne.csv again")
+    parser.add_argument("picture", type=path_to_write, metavar="PICTURE.png", help="image to write")
+    parser.add_argument("--data", type=any_path, metavar="DIR",
+                        help="real data in the course layout: map its digits into docs/tsne.csv again")
     args = parser.parse_args()
     if args.picture.suffix != ".png":
         raise UserError(f"{args.picture} does not end in .png")
-    if args.data:
-        write_points(args.data)
-    draw_picture(args.picture)
+    with written_whole(args.picture) as part:       # first, so that a wrong path shows before the work
+        if args.data:
+            write_points(args.data)
+        draw_picture(part)
     say(f"{args.picture}: drawn")
 
 

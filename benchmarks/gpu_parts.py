@@ -30,7 +30,7 @@ from benchmarks.measure import ceilings, report_settings, stepping, train, train
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
 from common.adaptation import PAIRS
-from common.cli import CommandParser, UserError, run_command
+from common.cli import CommandParser, UserError, any_path, run_command
 from common.data.layout import ATTRIBUTES, DIGIT_SIZE, DOMAINS, FACE_SIZE, SPLITS, load_digits, load_faces
 from common.files import REPOSITORY, folder_written_whole, read_json
 from common.runs.jobs import Job, python, run_jobs
@@ -419,8 +419,8 @@ def stop_with_parent():
 def main():
     parser = CommandParser(description="One part of benchmarks/on_gpu.sh, which starts this.")
     parser.add_argument("part", choices=("data", *PARTS))
-    parser.add_argument("--scratch", type=Path, required=True, metavar="DIR", help="where data and runs go")
-    parser.add_argument("--done", type=Path, metavar="FILE", help="a json file: what it has of this part is not done again")
+    parser.add_argument("--scratch", type=any_path, required=True, metavar="DIR", help="where data and runs go")
+    parser.add_argument("--done", type=any_path, metavar="FILE", help="a json file: what it has of this part is not done again")
     args = parser.parse_args()
     stop_with_parent()
     if args.part == "data":

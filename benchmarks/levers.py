@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.adaptation import PAIRS, pair_name
-from common.cli import CommandParser, UserError, number, run_command, say
+from common.cli import CommandParser, UserError, any_path, number, path_to_write, run_command, say
 from common.results import table_of, write_table
 from common.runs.jobs import Job, python, run_jobs
 
@@ -113,14 +113,17 @@ STUDIES = {"levers": Study(LEVERS, "without", lever_cell), "adversary": Study(AD
 
 
 def markdown(study, rows):
-    """The `rows` of common.results.table_of as lines of markdown, for a study of STUDIES."""
+    """The `rows` of common.results.table_of as lines of markdown, for a study of STUDIES. Raises UserError if one lacks."""
     lines, head, cell = STUDIES[study]
     by_command = {row["command"]: row for row in rows}
 
+    def row_of(line, pair):
+        if (command := command_of(line, *pair)) not in by_command:
+            raise UserError(f"there is no finished run of {command}")
+        return by_command[command]
+
     def cell_of(line, pair):
-        if pair not in line.pairs:
-            return "–"
-        return cell(by_command[command_of(line, *pair)], by_command[command_of(lines[0], *pair)])
+        return cell(row_of(line, pair), row_of(lines[0], pair)) if pair in line.pairs else "–"
     table = [[head, *map(pair_name, PAIRS)], ["---"] * (1 + len(PAIRS)),
              *([line.name, *(cell_of(line, pair) for pair in PAIRS)] for line in lines)]
     return [f"| {' | '.join(line)} |" for line in table]
@@ -130,15 +133,17 @@ def main():
     parser = CommandParser(description="Train ADDA without one part of preset tuned at a time, or with its adversary alone; "
                                        "write a csv, and print it as a table.")
     parser.add_argument("study", choices=STUDIES, help="levers: without one part at a time; adversary: the adversary alone")
-    parser.add_argument("--data", type=Path, default=Path("hw3_data"), metavar="DIR", help="a folder in the course layout")
-    parser.add_argument("--runs", type=Path, required=True, metavar="DIR",
+    parser.add_argument("--data", type=any_path, default=Path("hw3_data"), metavar="DIR", help="a folder in the course layout")
+    parser.add_argument("--runs", type=any_path, required=True, metavar="DIR",
                         help="folder of run folders; all that is finished in it enters the csv")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="csv to write")
+    parser.add_argument("--out", type=path_to_write, required=True, metavar="FILE.csv", help="csv to write")
     parser.add_argument("--seeds", type=number(int, 1), default=3, metavar="N", help="seeds 0 to N - 1 (default: 3)")
     parser.add_argument("--jobs", type=number(int, 1), default=max(1, (os.cpu_count() or 1) // 2), metavar="N",
                         help="how many trainings at once (default: half of the cores)")
     parser.add_argument("--device", default="auto", help="cpu, cuda … (default: cuda where there is one)")
     args = parser.parse_args()
+    if not args.out.parent.is_dir():
+        raise UserError(f"the folder {args.out.parent} does not exist; make it first or write elsewhere")
     failed = run_jobs(list(jobs(STUDIES[args.study].lines, args.data, args.runs, args.seeds, args.device)), args.jobs)
     if failed:
         raise UserError(f"{', '.join(failed)} failed, see above; the same command goes on with what is not finished")

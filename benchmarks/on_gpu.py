@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.gpu_parts import KINDS, MARK, PARTS, kind_of
 from benchmarks.measure import VARIANTS, report_settings
 from benchmarks.throughput import CEILING, SPEED, Speed, ceiling_row, speed_row
-from common.cli import CommandParser, duration, format_table, lock, number, run_command, say
+from common.cli import CommandParser, any_path, duration, format_table, lock, number, run_command, say
 from common.files import REPOSITORY, read_json, write_json
 from common.runs.plan import PACKAGES, RUNS, same_trainings
 
@@ -281,7 +281,7 @@ def main():
         "Measure everything about this machine's GPU; without one, show on the CPU that it works. The same command goes on "
         "with what is missing in --out."))
     parser.add_argument("--minutes", type=number(float, 0), default=9, metavar="M", help="how long at most (default: 9)")
-    parser.add_argument("--out", type=Path, default=Path("on_gpu"), metavar="DIR",
+    parser.add_argument("--out", type=any_path, default=Path("on_gpu"), metavar="DIR",
                         help="where results.json, tables.md and log.txt go (default: on_gpu)")
     parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=f"some parts only: {', '.join(PARTS)}")
     args = parser.parse_args()

@@ -8,12 +8,11 @@ large as its png files), and a text with its labels.
 import io
 import shutil
 import zipfile
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from common.cli import CommandParser, UsageError, UserError, in_threads, number, run_command, say
+from common.cli import CommandParser, UsageError, UserError, any_path, in_threads, number, path_to_write, run_command, say
 from common.data.csv_files import write_csv
 from common.data.layout import DIGIT_SIZE, DOMAINS, SPLITS, load_digits
 from common.files import folder_written_whole, written_whole
@@ -88,8 +87,8 @@ def write_split(folder, split, columns, rows, images):
 
 def main():
     parser = CommandParser(description="Pack the digits of a data folder into one small file, for benchmarks/on_gpu.sh.")
-    parser.add_argument("data", type=Path, metavar="DATA", help="a folder in the course layout")
-    parser.add_argument("file", type=Path, metavar="FILE.zip", help="the file to write")
+    parser.add_argument("data", type=any_path, metavar="DATA", help="a folder in the course layout")
+    parser.add_argument("file", type=path_to_write, metavar="FILE.zip", help="the file to write")
     parser.add_argument("--limit", type=number(int, 1), metavar="N", help="only the first N images of each split")
     args = parser.parse_args()
     if not args.data.is_dir():

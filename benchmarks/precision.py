@@ -5,10 +5,9 @@
 Each training has a run folder of its own. Stopped, the same command goes on with what is not finished.
 """
 import statistics
-from pathlib import Path
 
 from benchmarks.measure import TRAININGS, add_arguments, data_folder, in_fresh_process, train
-from common.cli import CommandParser, format_table, number, progress, run_command, say
+from common.cli import CommandParser, any_path, format_table, number, progress, run_command, say
 from common.files import read_json
 from common.results import metric_of
 
@@ -36,7 +35,7 @@ def main():
     parser = CommandParser(description="Compare short trainings in float32 and in bfloat16: mean ± standard deviation over "
                                        "seeds.")
     add_arguments(parser)
-    parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="where the run folders go")
+    parser.add_argument("--runs", type=any_path, required=True, metavar="DIR", help="where the run folders go")
     parser.add_argument("--seeds", type=number(int, 2), default=3, metavar="N", help="how many runs of each (default: 3)")
     parser.add_argument("--limit", type=number(int, 1), metavar="N", help="only the first N images of each split")
     args = parser.parse_args()

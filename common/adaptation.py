@@ -1,11 +1,10 @@
 """What DANN and ADDA share: the three pairs of digit domains, source augmentation, evaluation, the grader's csv."""
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common.cli import CommandParser, UsageError, UserError, progress, say
+from common.cli import CommandParser, UsageError, UserError, any_path, path_to_write, progress, say
 from common.data.csv_files import LABELS, write_csv
 from common.data.images import left_out, list_images, stream_images
 from common.data.layout import DIGIT_SIZE, DOMAINS, load_digits
@@ -38,12 +37,14 @@ OTHERS = {("usps", "mnistm"): 0.567, ("mnistm", "svhn"): 0.664, ("svhn", "usps")
 
 # rows of a settings table, for both methods; the report only normalises. Why tuned has these values: docs/adaptation.md
 AUGMENTATION = (
-    Setting("rotation",       float,   0.0,  15.0,  15.0, "random rotation of digits, up to ± this many degrees", neutral=0.0),
+    Setting("rotation",       float,   0.0,  15.0,  15.0, "random rotation of digits, up to ± this many degrees",
+            bounds=(0, 180), neutral=0.0),
     Setting("shrink",         float,   0.0,   0.4,   0.2, "random shrinking of source digits, up to this fraction",
             bounds=(0, 0.9), neutral=0.0, note="each of width and height by its own"),
     Setting("enlarge",        float,   0.0,   0.4,   0.4, "random enlarging of coloured ones, up to this fraction",
-            neutral=0.0, note="gray ones, USPS's, fill their frame"),
-    Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this fraction", neutral=0.0),
+            bounds=(0, 9), neutral=0.0, note="gray ones, USPS's, fill their frame"),
+    Setting("shift",          float,   0.0,   0.1,   0.1, "random shift of digits, up to ± this fraction", bounds=(0, 1),
+            neutral=0.0),
     Setting("inversion",      bool,  False,  True, False, "turn half of the coloured source digits into negatives",
             neutral=False, note="a gray one's polarity follows from its background"),
     Setting("backgrounds",    float,   0.0,   0.8,   0.5, "fraction of gray source digits put on backgrounds", bounds=(0, 1),
@@ -252,10 +253,10 @@ def answer_grader(problem, method, run, shipped, load):
     """
     parser = CommandParser(prog=f"bash hw_{problem[:2]}.sh",
                            description=f"Label the digit images of a folder with the {method} adapted to TARGET.")
-    parser.add_argument("images", type=Path, metavar="IMAGE_DIR", help="folder of png, jpg or bmp files")
+    parser.add_argument("images", type=any_path, metavar="IMAGE_DIR", help="folder of png, jpg or bmp files")
     parser.add_argument("target", choices=DOMAINS, metavar="TARGET", help=f"the images' domain: {', '.join(DOMAINS)}")
-    parser.add_argument("output", type=Path, metavar="PRED.csv", help="csv to write: image_name,label")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
+    parser.add_argument("output", type=path_to_write, metavar="PRED.csv", help="csv to write: image_name,label")
+    parser.add_argument("--weights", type=any_path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
     parser.add_argument("--device", default="auto", help="cpu, cuda … (default: cuda where there is one)")
     args = parser.parse_args()
 
@@ -276,8 +277,10 @@ def label_folder(network, folder, output, device):
     whole or not at all.
     Raises UserError for an empty folder, an unreadable image, an unwritable output.
     """
-    paths = list_images(folder)
+    paths, others = list_images(folder), left_out(folder)
+    if output.name in (path.name for path in paths) and output.parent.resolve() == folder.resolve():
+        raise UserError(f"{output} is one of the images; give the name of the csv to write")
     with written_whole(output) as part:       # first, so that a wrong path shows before the work
         labels = probabilities(network, stream_images(paths, DIGIT_SIZE, "labelling"), device).argmax(dim=1)
         write_labels(part, [path.name for path in paths], labels)
-    say(f"{output}: labels of {len(paths)} images{left_out(folder)}")
+    say(f"{output}: labels of {len(paths)} images{others}")

@@ -10,6 +10,7 @@ import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from common import requirements
 from common.errors import UsageError, UserError, one_line
@@ -92,6 +93,21 @@ def number(kind, least, most=MOST):
         return value
     convert.__name__ = kind.__name__      # argparse names the type in its own message
     return convert
+
+
+def any_path(text):
+    """A path on the command line, as a Path. Not an empty one, as of a shell's unset variable: for Path, that is the current
+    folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; give a path")
+    return Path(text)
+
+
+def path_to_write(text):
+    """The path of a file to write. One that ends in a slash is a folder's, which Path would forget."""
+    if text.endswith("/"):
+        raise argparse.ArgumentTypeError(f"{text} is a folder; give the name of a file to write")
+    return any_path(text)
 
 
 def say(text, colour=None):

@@ -18,7 +18,7 @@ import os
 import shutil
 from pathlib import Path, PurePosixPath
 
-from common.cli import CommandParser, UserError, lock, run_command, say, warn
+from common.cli import CommandParser, UserError, any_path, lock, run_command, say, warn
 from common.data.archive import Archive
 from common.data.csv_files import parse_csv
 from common.data.fetch import MB, fetch, partial
@@ -33,11 +33,11 @@ def main(arguments=None):
         prog="bash hw_download.sh", description="Download the datasets and convert them to the course layout.",
         epilog="Downloads are kept in DATA/.download; files that you put there yourself are not downloaded. With "
                "HW_MIRROR=http://host/base in the environment, files of the same names come from that address.")
-    parser.add_argument("--data", type=Path, default=Path("hw3_data"), metavar="DIR", help="default: hw3_data")
+    parser.add_argument("--data", type=any_path, default=Path("hw3_data"), metavar="DIR", help="default: hw3_data")
     parser.add_argument("--only", nargs="+", choices=DATASETS, default=list(DATASETS), help="default: all")
-    parser.add_argument("--mnistm", type=Path, metavar="ARCHIVE", help="take MNIST-M from a zip or tar: its authors' "
+    parser.add_argument("--mnistm", type=any_path, metavar="ARCHIVE", help="take MNIST-M from a zip or tar: its authors' "
                         "mnist_m.tar.gz, or one that holds mnistm/train.csv, mnistm/train/00000.png and so on")
-    parser.add_argument("--archive", type=Path, metavar="FILE", help="take the datasets that are in this zip or tar of "
+    parser.add_argument("--archive", type=any_path, metavar="FILE", help="take the datasets that are in this zip or tar of "
                         "the course (hw3_data.zip) from there, and download the others")
     args = parser.parse_args(arguments)
     if args.mnistm and "mnistm" not in args.only:

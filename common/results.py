@@ -11,10 +11,9 @@ import csv
 import itertools
 import shlex
 import statistics
-from pathlib import Path
 from typing import NamedTuple
 
-from common.cli import CommandParser, UserError, one_line, run_command, say
+from common.cli import CommandParser, UserError, any_path, one_line, path_to_write, run_command, say
 from common.data.csv_files import read_labels
 from common.files import read_json, written_whole
 
@@ -146,8 +145,8 @@ def write_table(rows, path):
 
 def main():
     parser = CommandParser(description="Write a csv with one row for all finished runs of one command.")
-    parser.add_argument("runs", type=Path, nargs="+", metavar="DIR", help="folder of run folders")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="csv to write")
+    parser.add_argument("runs", type=any_path, nargs="+", metavar="DIR", help="folder of run folders")
+    parser.add_argument("--out", type=path_to_write, required=True, metavar="FILE.csv", help="csv to write")
     args = parser.parse_args()
     rows = table_of(args.runs)
     write_table(rows, args.out)

@@ -4,9 +4,8 @@ how well runs of other seeds beside it did.
     python3 -m common.ship runs/tuned/p4_usps-mnistm p4_adda/weights/usps-mnistm.pt --data "the official USPS and MNIST-M"
 """
 import contextlib
-from pathlib import Path
 
-from common.cli import CommandParser, UsageError, UserError, run_command, say
+from common.cli import CommandParser, UsageError, UserError, any_path, path_to_write, run_command, say
 from common.files import REPOSITORY, read_json, write_json, written_whole
 from common.results import Finished, command_of, same_data
 from common.training.weights import load_file, save_file
@@ -53,8 +52,8 @@ def check_place(output, settings):
 
 def main():
     parser = CommandParser(description="Write a finished run's weights, in half precision, for inference.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.add_argument("output", type=Path, metavar="FILE.pt", help="weights to write, and FILE.json beside them")
+    parser.add_argument("run", type=any_path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument("output", type=path_to_write, metavar="FILE.pt", help="weights to write, and FILE.json beside them")
     parser.add_argument("--data", required=True, metavar="TEXT", help="in words, what data the run used")
     args = parser.parse_args()
 

@@ -13,4 +13,8 @@ import runpy  # noqa: E402
 
 if __name__ == "__main__":
     del sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except KeyboardInterrupt:       # while the module's packages are imported; later, run_command says what is left
+        sys.stderr.write("stopped: nothing was written\n")
+        sys.exit(130)

@@ -94,6 +94,8 @@ class Exam:
         own, images, script = place / OWN, self.digits[target][0] if target else {}, order["scripts"].replace("{}", problem[1:])
         answer = own / ("pred.csv" if target else "faces.png")
         try:
+            if not folder.is_dir():
+                raise UserError(f"{folder} is not a folder")
             shutil.copytree(folder, place, symlinks=True, ignore=self.left_out, copy_function=shutil.copy)
             place.chmod(0o755)
             (own / "images").mkdir(parents=True)

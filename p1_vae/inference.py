@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from common.cli import CommandParser, UsageError, run_command, say
+from common.cli import CommandParser, UsageError, any_path, path_to_write, run_command, say
 from common.data.csv_files import write_csv
 from common.data.grid import save_grid
 from common.data.images import left_out, list_images, stream_images
@@ -62,10 +62,10 @@ def main():
     parser = CommandParser(prog="bash hw_p1.sh", usage="bash hw_p1.sh OUT.png [flags]\n"
                            "       python3 -m p1_vae.inference --reconstruct IMAGE_DIR OUT_DIR [flags]",
                            description="Write one image with 32 faces sampled from the VAE, seed fixed; or reconstruct images.")
-    parser.add_argument("output", type=Path, nargs="?", metavar="OUT.png", help="image to write")
-    parser.add_argument("--reconstruct", type=Path, nargs=2, metavar=("IMAGE_DIR", "OUT_DIR"),
+    parser.add_argument("output", type=path_to_write, nargs="?", metavar="OUT.png", help="image to write")
+    parser.add_argument("--reconstruct", type=any_path, nargs=2, metavar=("IMAGE_DIR", "OUT_DIR"),
                         help="write each image's reconstruction, a png under the image's own name, and mse.csv to a new folder")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
+    parser.add_argument("--weights", type=any_path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
     args = parser.parse_args()
     if (args.output is None) == (args.reconstruct is None):
         raise UsageError("give either OUT.png or --reconstruct IMAGE_DIR OUT_DIR; see --help")

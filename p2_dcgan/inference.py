@@ -3,7 +3,7 @@ from pathlib import Path
 
 import torch
 
-from common.cli import CommandParser, run_command, say
+from common.cli import CommandParser, any_path, path_to_write, run_command, say
 from common.data.grid import save_grid
 from common.training.weights import find_weights, load_weights
 from p2_dcgan.model import Generator, generate, make_noise
@@ -26,8 +26,8 @@ def sample_weights(path, count=32):
 
 def main():
     parser = CommandParser(prog="bash hw_p2.sh", description="Write one image with 32 faces sampled from the GAN, seed fixed.")
-    parser.add_argument("output", type=Path, metavar="OUT.png", help="image to write")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
+    parser.add_argument("output", type=path_to_write, metavar="OUT.png", help="image to write")
+    parser.add_argument("--weights", type=any_path, metavar="FILE", help="weights.pt of a run (default: those shipped here)")
     args = parser.parse_args()
 
     path = find_weights(args.weights, SHIPPED, "p2_dcgan", "p2_dcgan_uniform")

@@ -509,9 +509,8 @@ FAULTS = {
         ('else ",;\\t")}', 'else ",\\t")}', f"{ANSWERS}test_labels_of_a_csv_of_any_form"),
         ('content.decode("utf-8-sig", errors)', 'content.decode("utf-8", errors)',
          f"{ANSWERS}test_labels_of_a_csv_of_any_form"),
-        ("        writer.writerow(header)\n", "", OWN_LABEL),
-        ("        writer.writerows(rows)\n", "        writer.writerows(sorted(rows, key=lambda row: str(row[-1])))\n",
-         OWN_LABEL),
+        ("for row in (header, *rows):", "for row in rows:", OWN_LABEL),
+        ("for row in (header, *rows):", "for row in (header, *sorted(rows, key=lambda row: str(row[-1]))):", OWN_LABEL),
     ],
     "common/data/images.py": [
         ("names = sorted(name for name in plain_files(folder) if", "names = list(name for name in plain_files(folder) if",

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import levers, precision, scaling, throughput, waiting
 from benchmarks.measure import TRAININGS, Counter, Stopwatch, in_fresh_process, train_watched
+from common.cli import UserError
 from tests.conftest import REPOSITORY, run_here
 from tests.simulated_graph import WAIT
 
@@ -142,8 +143,10 @@ def test_levers_trains_each_line_and_makes_its_table(study, sample_data, tmp_pat
     with open(tmp_path / "out.csv", newline="") as file:
         rows = {row["command"]: row for row in csv.DictReader(file)}
     assert len(rows) == 4 and {row["seeds"] for row in rows.values()} == {"2"}
-    whole = rows[levers.command_of(lines[0], "usps", "mnistm")]
-    assert 100 * float(whole["mean"]) == pytest.approx(statistics.mean(both), abs=1e-2)
+    command = levers.command_of(lines[0], "usps", "mnistm")
+    assert 100 * float(rows[command]["mean"]) == pytest.approx(statistics.mean(both), abs=1e-2)
+    with pytest.raises(UserError, match=f"no finished run of {command}"):
+        levers.markdown(study, [row for row in rows.values() if row["command"] != command])
 
 
 @pytest.mark.parametrize("study", levers.STUDIES)

@@ -239,7 +239,7 @@ def test_nothing_that_they_started_lives_on(graded):
 
 
 def test_what_is_no_folder_is_a_row(graded):
-    assert "Not a directory" in graded[1]["a.zip"]["faults"] and graded[1]["a.zip"]["points"] == "0"
+    assert "a.zip is not a folder" in graded[1]["a.zip"]["faults"] and graded[1]["a.zip"]["points"] == "0"
 
 
 def test_the_page_shows_them_all_and_runs_nothing_of_theirs(graded):
@@ -249,6 +249,18 @@ def test_the_page_shows_them_all_and_runs_nothing_of_theirs(graded):
     assert "ModuleNotFoundError: No module named &#x27;no_such_package&#x27;" in page
     assert "<pre>one\ntwo\n3</pre>" in page
     assert page.index(">good<") < page.index(">hangs<"), "ranked by points"
+
+
+def test_a_link_is_a_submission_of_its_own_name(tmp_path):
+    own = make_data(tmp_path / "hw3_data")
+    hand_in(tmp_path / "1" / "final", own, 'answer "$1" "$3"')
+    hand_in(tmp_path / "2" / "final", own, "false")
+    for name, target in {"alice": "1/final", "bob": "2/final", "carol": "alice", "gone": "nowhere"}.items():
+        (tmp_path / name).symlink_to(tmp_path / target)
+    rows = grade(*(tmp_path / name for name in ("alice", "bob", "carol", "gone")), "--data", own, "--out", tmp_path / "grades")
+    assert {name: row["p3_mnistm_accuracy"] for name, row in rows.items()} == {
+        "alice": "100", "bob": "", "carol": "100", "gone": ""}
+    assert "is not a folder" in rows["gone"]["faults"]
 
 
 def test_who_changes_the_data_harms_no_other(tmp_path, monkeypatch):
@@ -394,6 +406,12 @@ def test_wrong_words_are_one_clear_line(data, tmp_path, monkeypatch, words, mess
     with pytest.raises((UserError, OSError)) as error:
         grade(tmp_path, "--data", data, "--out", tmp_path / "grades", *words)
     assert message in str(error.value) and not (tmp_path / "grades/grades.csv").exists()
+
+
+def test_a_mistyped_submission_is_told_at_once(data, tmp_path):
+    with pytest.raises(UserError, match="typo: there is no such submission"):
+        grade(tmp_path, tmp_path / "typo", "--data", data, "--out", tmp_path / "grades")
+    assert not (tmp_path / "grades").exists()
 
 
 def test_a_folder_with_other_files_is_refused(data, tmp_path):

@@ -54,6 +54,12 @@ def test_nothing_is_imported_from_the_callers_folder(clone, script, module):
     assert_ran(result, clone, module, *problem, "a b")
 
 
+def test_stopped_while_packages_are_imported_is_one_line(clone):
+    (clone / "p1_vae" / "inference.py").write_text("raise KeyboardInterrupt")
+    result = call(clone, "bash", "hw_p1.sh", "faces.png")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "stopped: nothing was written\n")
+
+
 def test_all_scripts_are_tried():
     scripts = {path.relative_to(REPOSITORY).as_posix() for pattern in ("*.sh", "*/*.sh") for path in REPOSITORY.glob(pattern)}
     assert scripts - {"hw_setup.sh", "common/python.sh", "tests/run.sh"} == set(RUNS)

@@ -126,6 +126,7 @@ def read_answer(path, names, faults):
 def write_csv(path, header, rows):
     """Write a csv of texts and numbers, its first column names of images, which may hold bytes that no encoding knows."""
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        plain, quoted = (csv.writer(file, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+        for row in (header, *rows):
+            # Python's own rule leaves a carriage return unquoted, and a reader takes it for the line's end
+            (quoted if any("\r" in str(field) for field in row) else plain).writerow(row)

@@ -1,4 +1,5 @@
 """Image files: which a folder has, and what a viewer shows of them, as uint8 arrays and tensors."""
+import contextlib
 import itertools
 import os
 import stat
@@ -54,11 +55,15 @@ def left_out(folder):
 
 
 def plain_files(folder):
-    """The plain files of a folder, links to files among them, as {name: os.stat_result}."""
+    """The plain files of a folder, links to files among them, as {name: os.stat_result}. Raises UserError for an image's link
+    that leads nowhere; others, such as an editor's locks, are no files."""
+    found = {}
     try:
-        found = {entry.name: entry.stat() for entry in os.scandir(folder)}
+        for entry in os.scandir(folder):
+            with contextlib.nullcontext() if is_image_name(entry.name) else contextlib.suppress(OSError):
+                found[entry.name] = entry.stat()
     except OSError as error:
-        raise UserError(f"cannot read {error.filename or folder}: {error.strerror}") from None
+        raise UserError(f"cannot read {error.filename or folder}: {error.strerror}; remove it or give another folder") from None
     return {name: status for name, status in found.items() if stat.S_ISREG(status.st_mode)}
 
 

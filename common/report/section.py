@@ -4,7 +4,7 @@ from pathlib import Path
 from PIL import Image
 
 from common.adaptation import NAMES
-from common.cli import YES_NO, CommandParser, UserError, say, some_of
+from common.cli import YES_NO, CommandParser, UserError, any_path, say, some_of
 from common.data.grid import make_grid
 from common.files import make_folder, read_json, visible, write_json, written_whole
 from common.report.words import shared
@@ -105,10 +105,10 @@ def check_out(out):
 def read_figure_arguments(description):
     """The command line of every p*/figures.py: `runs` and `out`, both Path, and `like`, Path or None."""
     parser = CommandParser(description=description)
-    parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="the folder of the run folders")
-    parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR",
+    parser.add_argument("--runs", type=any_path, required=True, metavar="DIR", help="the folder of the run folders")
+    parser.add_argument("--out", type=any_path, default=Path("report"), metavar="DIR",
                         help="the folder of the report (default: report)")
-    parser.add_argument("--like", type=Path, metavar="FILE", help="draw the runs with the settings in this config.json "
+    parser.add_argument("--like", type=any_path, metavar="FILE", help="draw the runs with the settings in this config.json "
                                                                   "(default: those of the first run found)")
     return parser.parse_args()
 

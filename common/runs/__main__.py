@@ -6,7 +6,7 @@
 import os
 from pathlib import Path
 
-from common.cli import YES_NO, CommandParser, UserError, format_table, one_line, run_command, say
+from common.cli import YES_NO, CommandParser, UserError, any_path, format_table, one_line, run_command, say
 from common.files import RUN_FOLDERS, read_json
 from common.runs.read import read_metrics
 
@@ -84,9 +84,9 @@ def compare_runs(first, second):
 
 def main():
     parser = CommandParser(description="List run folders, or compare two of them.")
-    parser.add_argument("folder", type=Path, nargs="?", default=RUN_FOLDERS, metavar="DIR",
+    parser.add_argument("folder", type=any_path, nargs="?", default=RUN_FOLDERS, metavar="DIR",
                         help=f"list the run folders below this one (default: {RUN_FOLDERS})")
-    parser.add_argument("--compare", type=Path, nargs=2, metavar="RUN",
+    parser.add_argument("--compare", type=any_path, nargs=2, metavar="RUN",
                         help="show in which settings two run folders differ, and the metrics of both")
     args = parser.parse_args()
     if args.compare is None:

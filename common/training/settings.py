@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from common.cli import YES_NO, CommandParser, UsageError, UserError, number
+from common.cli import YES_NO, CommandParser, UsageError, UserError, any_path, number
 from common.files import read_json
 from common.training.device import pick_device, pick_precision
 from common.training.distributed import from_first, share_size, start
@@ -120,7 +120,7 @@ def _parser(problem, description, table, flags):
     parser = CommandParser(usage=f"python3 -m {problem}.train --run DIR{needed} [flags]", first_group="the run",
                            description=f"{description} {several}")
     group = parser.first_group
-    group.add_argument("--run", type=Path, required=True, metavar="DIR", help="the folder of this run")
+    group.add_argument("--run", type=any_path, required=True, metavar="DIR", help="the folder of this run")
     group.add_argument("--resume", action="store_true", help="continue the run in that folder, if there is one")
     group.add_argument("--tensorboard", action="store_true", help="write event files to DIR/tensorboard too")
     group.add_argument("--eager", action="store_true", help="on a GPU, run the loop's code in each step, uncompiled: "
@@ -135,7 +135,7 @@ def _parser(problem, description, table, flags):
     for flag in flags:
         group.add_argument(f"--{flag.name}", choices=flag.choices, metavar="NAME",
                            help=f"{', '.join(flag.choices)}: {flag.help}")
-    group.add_argument("--data", metavar="DIR", help="a folder in the course layout (default: hw3_data)")
+    group.add_argument("--data", type=any_path, metavar="DIR", help="a folder in the course layout (default: hw3_data)")
     group.add_argument("--limit", type=number(int, 1), metavar="N",
                        help="only the first N images of each split (default: all)")
     add_settings(parser.add_argument_group(f"hyper-parameters [value in preset {'|'.join(PRESETS)}]"), table)

@@ -66,7 +66,8 @@ def save_weights(path, meta, **modules):
 def load_weights(path, *names, **modules):
     """Load a file of save_weights into `modules`, set them to eval mode and return its meta, which must have `names`.
 
-    Raises UserError if the file is missing, damaged (by its checksums) or another model's, or holds code.
+    Raises UserError if the file is missing, damaged (by its checksums) or another model's, has numbers that are not finite, or
+    holds code.
     """
     try:
         state = load_checked(path, "meta", "modules")
@@ -77,6 +78,8 @@ def load_weights(path, *names, **modules):
                 module.load_state_dict(state["modules"][name])
             except RuntimeError:        # whose first line says no more than that
                 raise ValueError(f"the {name} in it has other layers or sizes") from None
+            if not all(tensor.isfinite().all() for tensor in module.state_dict().values()):
+                raise ValueError(f"the {name} in it has numbers that are not finite")
             module.eval()
         if missing := set(names) - state["meta"].keys():
             raise ValueError(f"it does not say its {', '.join(sorted(missing))}")
