@@ -318,6 +318,7 @@ CASES = [
     (VAE, {"run/.hidden": "mine"}, 0, "done in"),
     ((*VAE, "--resume"), {"run/notes.txt": "mine"}, 1, "run holds no run of ours but other files (notes.txt)"),
     ((*VAE, "--resume"), {"run/summary.json": "{}"}, 1, "run holds no run of ours but other files (summary.json)"),
+    ((*VAE, "--resume"), {"run/summary.json": "{", "run/config.json": VAE_CONFIG}, 1, "cannot read run/summary.json"),
     ((*VAE, "--resume"), {"run/config.json": '{"settings": null}'}, 1, "run/config.json is damaged"),
     ((*VAE, "--resume"), {"run/config.json": '{"settings": {"problem": "p2_dcgan"}}'}, 2, "run is a run of p2_dcgan, not p1"),
     ((*VAE, "--resume"), {"run/config.json": "{"}, 1, "cannot read run/config.json"),

@@ -286,6 +286,17 @@ def test_data_that_changed_since_a_stop_ends_the_resume(again, finished, tmp_pat
                              "restore that data, or choose another --run\n")
 
 
+def test_a_damaged_summary_is_written_again(again, tmp_path):
+    run = tmp_path / "moved/runs/sample/p4_usps-mnistm"
+    before = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text("{")
+    command = [sys.executable, "-m", "p4_adda.train", "--source", "usps", "--target", "mnistm", "--run", run, "--resume",
+               "--data", "data"]
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    assert result.returncode == 0 and "summary.json: " in result.stderr and "the weights are tested again" in result.stderr
+    assert json.loads((run / "summary.json").read_text()) == before
+
+
 @pytest.mark.parametrize("place, line", [
     ("runs/p4_usps-mnistm", "runs/p4_usps-mnistm holds no run of ours but other files (mine.txt); choose another folder"),
     ("report", "report holds no report of ours but other files (mine.txt); give another --out"),
