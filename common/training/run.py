@@ -12,6 +12,7 @@ A run folder holds everything of a run:
     weights.pt       what inference and figures need, written at the end
     summary.json     test metrics and cost, written last: a run that has one is finished
 """
+import contextlib
 import csv
 import math
 import os
@@ -73,7 +74,11 @@ class Run:
         started = any(path.is_file() for path in self.checkpoints)
         if (started or (self.folder / "summary.json").is_file()) and not settings["resume"]:
             raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --run")
-        self.finished = self._has_summary(started)
+        self.finished = has_summary(self.folder)
+        if (damaged := self.folder / "summary.json").is_file() and not self.finished:
+            if not started:
+                read_json(damaged)      # which says what is wrong
+            warn(f"warning: {damaged} is damaged; the weights are tested again")
         if self.finished:
             check_folder(self.folder)
             self._demand_same_data(digests(settings))
@@ -109,20 +114,6 @@ class Run:
             for row in self.rows:
                 self._write_events(row)
         return False, state
-
-    def _has_summary(self, started):
-        """Whether there is a summary.json. A damaged one of a run with checkpoints counts as none: it is written again."""
-        summary = self.folder / "summary.json"
-        if not summary.is_file():
-            return False
-        try:
-            read_json(summary)
-            return True
-        except UserError as error:
-            if not started:
-                raise
-            warn(f"warning: {error}; the weights are tested again")
-            return False
 
     def _demand_same_data(self, data):
         config = self.folder / "config.json"
@@ -294,6 +285,14 @@ def git_revision():
     if Path(os.fsdecode(top).rstrip("\n")).resolve() != REPOSITORY:
         return None         # these files lie in somebody else's repository
     return revision.decode().strip() + ("+" if changes else "")
+
+
+def has_summary(folder):
+    """Whether the run in `folder` is finished: it has a summary.json, and that is not damaged."""
+    with contextlib.suppress(UserError):
+        read_json(folder / "summary.json")
+        return True
+    return False
 
 
 def check_folder(folder):
