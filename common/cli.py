@@ -81,6 +81,8 @@ class CommandParser(argparse.ArgumentParser):
         write_line(self.format_help().rstrip("\n"), file or sys.stdout)
 
     def error(self, message):
+        if odd := next((word for word in sys.argv[1:] if word.startswith("-") and os.path.lexists(word)), None):
+            message += f"; a path must not begin with a dash: write ./{odd}"
         _leave("error:", "red", f"{message}; see --help", UsageError.exit_code)
 
 

@@ -217,6 +217,7 @@ CASES = [
     ((*P3, "more"), {}, 2, "unrecognized arguments: more"),
     ((*P3, "--device", "cuda:99"), {}, 1, "the device cuda:99 cannot be used"),
     ((*P3, "--device", "tpu9"), {}, 1, "the device tpu9 cannot be used"),
+    (("hw_p3.sh", "-dir", *P3[2:]), {"-dir/1.png": picture()}, 2, "a path must not begin with a dash: write ./-dir"),
     ((*P3, "--device", "meta"), {}, 1, "the device meta cannot be used"),
     (("hw_p3.sh", "", *P3[2:]), {}, 2, "argument IMAGE_DIR: it is empty; give a path"),
     ((*P3[:3], "images/1.png", *P3[4:]), {}, 1, "images/1.png is one of the images"),
