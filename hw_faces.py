@@ -5,7 +5,6 @@ distances to real faces, one split of the data: the multi-scale sliced Wasserste
 installed, the Fréchet Inception Distance. The last row is what real faces of the other split have: the floor of the
 distances, and the sharpness and diversity to come near to.
 """
-
 from pathlib import Path
 
 import p1_vae.inference

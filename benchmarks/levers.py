@@ -113,7 +113,7 @@ STUDIES = {"levers": Study(LEVERS, "without", lever_cell), "adversary": Study(AD
 
 
 def markdown(study, rows):
-    """The `rows` of common.results.table_of as lines of markdown, for a study of STUDIES. Raises UserError if one lacks."""
+    """The `rows` of common.results.table_of as lines of markdown, for one of STUDIES. Raises UserError if one is missing."""
     lines, head, cell = STUDIES[study]
     by_command = {row["command"]: row for row in rows}
 

@@ -1,5 +1,4 @@
 """What DANN and ADDA share: the three pairs of digit domains, source augmentation, evaluation, the grader's csv."""
-
 import torch
 from torch import nn
 from torch.nn import functional as F
