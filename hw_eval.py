@@ -28,7 +28,7 @@ def main():
     except UserError as error:
         sys.exit(f"error: {one_line(str(error))}")
     if more := [name for name in prediction if name not in truth]:
-        line = f"warning: {args.prediction} has images that {args.truth} lacks ({len(more):,}, {more[0]!r} among them)"
+        line = f"warning: {args.prediction} has images that {args.truth} lacks ({len(more):,}, the first {more[0]!r})"
         print(one_line(f"{line}; they are not counted"), file=sys.stderr)
     correct = sum(prediction[name] == label for name, label in truth.items())
     try:

@@ -98,7 +98,8 @@ def read_json(path, *names, **kinds):
         raise UserError(f"cannot read {path}: {error}") from None
     if not isinstance(content, dict) or not content.keys() >= {*names, *kinds} or not all(
             isinstance(content[name], kind) for name, kind in kinds.items()):
-        raise UserError(f"{path} is damaged: expected a json object with {', '.join((*names, *kinds))}")
+        needed = ", ".join((*names, *kinds))
+        raise UserError(f"{path} is damaged: expected a json object{needed and ' with '}{needed}")
     return content
 
 

@@ -114,17 +114,16 @@ def row_of(command, metric, runs):
 def table_of(folders):
     """The rows, see `row_of`, for the finished runs whose run folders lie in one of the `folders`, sorted by command.
 
-    What is no run of ours is left out and named, and so is one that saw other data than the first of its command, or has a seed
-    that is there already. Raises UserError if there is no finished run.
+    What is no run of ours is left out and named, and so is one that saw other data than those before it of its command, or has
+    a seed that is there already. Raises UserError if there is no finished run.
     """
     groups = {}
     for run_folder in sorted({path.parent for folder in folders for path in folder.glob("*/summary.json")}):
         try:
             run = Finished.read(run_folder)
             group = groups.setdefault((command_of(run.config), run.metric), {})
-            first, other = next(iter(group.values()), (run_folder, run))
-            if not same_data(run.config, other.config):
-                raise UserError(f"it saw other data than {first}, which has the same command")
+            if odd := next((there for there, other in group.values() if not same_data(run.config, other.config)), None):
+                raise UserError(f"it saw other data than {odd}, which has the same command")
             counted, _ = group.setdefault(run.config["settings"]["seed"], (run_folder, run))
             if counted != run_folder:
                 raise UserError(f"{counted} has the same command and seed, and is counted")

@@ -8,6 +8,7 @@ import contextlib
 from common.cli import CommandParser, UsageError, UserError, any_path, path_to_write, run_command, say
 from common.files import REPOSITORY, read_json, write_json, written_whole
 from common.results import Finished, command_of, same_data
+from common.runs.plan import PACKAGES, PAIRS
 from common.training.weights import load_file, save_file
 
 
@@ -37,14 +38,15 @@ def seeds_beside(run, config):
 
 def check_place(output, settings):
     """Raise UserError if `output` is where the graders' scripts take other weights from than those of such a run."""
-    folder = output.resolve().parent
-    if folder.name != "weights" or folder.parent.parent != REPOSITORY:
+    folder, pair = output.resolve().parent, "-".join(str(settings.get(role)) for role in ("source", "target"))
+    theirs = {REPOSITORY / package / "weights": package for package in PACKAGES.values()}.get(folder)
+    if theirs is None:
         return
-    problem = settings.get("problem", folder.parent.name)
-    pair = "-".join(str(settings.get(role)) for role in ("source", "target"))
-    if folder.parent.name != problem:
-        raise UserError(f"{output} is for weights of {folder.parent.name}; this is a run of {problem}")
-    if "source" in settings and output.stem != pair:
+    if (problem := settings.get("problem", theirs)) != theirs:
+        raise UserError(f"{output} is for weights of {theirs}; this is a run of {problem}")
+    if "source" not in settings or output.stem not in map("-".join, PAIRS):
+        return
+    if output.stem != pair:
         raise UserError(f"{output} is for weights of {output.stem}; this is a run of {pair}")
     if settings.get("mode", "dann") != "dann":
         raise UserError(f"{output} is for an adapted network; this is a run of mode {settings['mode']}")

@@ -55,12 +55,13 @@ def test_one_row_a_command_over_its_seeds(tmp_path, monkeypatch):
 
 
 def test_runs_on_other_data_make_no_mean(tmp_path, monkeypatch, capsys):
-    for seed, digests in enumerate(({"usps/train": "a1"}, {"usps/train": "b2"}, {"usps/train": "a1"})):
+    # the first is of a version that did not say
+    for seed, digests in enumerate(({}, {"usps/train": "a1"}, {"usps/train": "b2"}, {"usps/train": "a1"})):
         run_folder(tmp_path / "runs" / str(seed), [f"--seed={seed}"], 0.70 + seed / 100, "1234", data_digests=digests)
     row, = table(monkeypatch, tmp_path / "runs", out=tmp_path / "table.csv").values()
-    assert (row["seeds"], row["mean"], row["command"]) == ("2", "0.7100", " ".join(COMMAND))
+    assert (row["seeds"], row["mean"], row["command"]) == ("3", "0.7133", " ".join(COMMAND))
     line, _ = capsys.readouterr().out.splitlines()
-    assert line == f"Left out {tmp_path / 'runs/1'}: it saw other data than {tmp_path / 'runs/0'}, which has the same command"
+    assert line == f"Left out {tmp_path / 'runs/2'}: it saw other data than {tmp_path / 'runs/1'}, which has the same command"
 
 
 def test_a_seed_is_counted_once(tmp_path, monkeypatch, capsys):
@@ -139,6 +140,8 @@ def test_shipped_weights_are_half_as_large_and_predict_alike(tmp_path, monkeypat
     ("p3_dann/weights/usps-mnistm.pt", {"problem": "p3_dann", "mode": "source"}, "for an adapted network; .* mode source"),
     ("p4_adda/weights/usps-mnistm.pt", {}, None),
     ("p4_adda/weights/mine/usps-mnistm.pt", {"source": "svhn"}, None),
+    ("p4_adda/weights/usps-mnistm_seed1.pt", {}, None),
+    ("out/weights/usps-mnistm.pt", {"source": "svhn"}, None),
 ])
 def test_the_graders_weights_are_replaced_by_their_like_alone(place, settings, message, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ship, "REPOSITORY", tmp_path)
@@ -147,12 +150,21 @@ def test_the_graders_weights_are_replaced_by_their_like_alone(place, settings, m
         ship.check_place(tmp_path / place, config)
 
 
+def refuse(*_):
+    raise UserError("give the place elsewhere")
+
+
 def test_weights_and_their_json_are_written_both_or_not_at_all(tmp_path, monkeypatch):
     run_folder(tmp_path / "run", [], 0.7, "1")
     save_weights(tmp_path / "run" / "weights.pt", {}, classifier=LeNetClassifier())
     (tmp_path / "out.json").symlink_to(tmp_path / "elsewhere.json")
     monkeypatch.setattr(sys, "argv", ["ship", str(tmp_path / "run"), str(tmp_path / "out.pt"), "--data", "four images"])
     with pytest.raises(UserError, match=r"out\.json is a link"):
+        ship.main()
+    monkeypatch.setattr(ship, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:2], str(tmp_path / "p3_dann/weights/usps-svhn.pt"), *sys.argv[3:]])
+    monkeypatch.setattr(ship, "check_place", refuse)
+    with pytest.raises(UserError, match="elsewhere"):
         ship.main()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "run"]
 

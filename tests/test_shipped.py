@@ -169,8 +169,8 @@ def test_two_reports_are_compared_number_by_number(tmp_path, monkeypatch, capsys
 
 def test_shipping_a_run_says_how_other_seeds_did(tmp_path, monkeypatch):
     for name, words, accuracy in (("a", ["--seed", "0"], 0.70), ("b", ["--seed", "1"], 0.72), ("c", ["--epochs", "9"], 0.5),
-                                  ("a again", ["--seed", "0"], 0.1)):
-        run_folder(tmp_path / name, [*words, "--run", name], accuracy, "1")
+                                  ("0 again", ["--seed", "0"], 0.1), ("other data", ["--seed", "2"], 0.2)):
+        run_folder(tmp_path / name, [*words, "--run", name], accuracy, "1", data_digests={"usps/train": name == "other data"})
     save_file(tmp_path / "a" / "weights.pt", {"meta": {}, "modules": {"part": {"weight": torch.zeros(2)}}})
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "summary.json").write_text("junk")

@@ -63,7 +63,7 @@ def plain_files(folder):
             with contextlib.nullcontext() if is_image_name(entry.name) else contextlib.suppress(OSError):
                 found[entry.name] = entry.stat()
     except OSError as error:
-        raise UserError(f"cannot read {error.filename or folder}: {error.strerror}; remove it or give another folder") from None
+        raise UserError(f"cannot read {error.filename or folder}: {error.strerror}; make it readable or leave it out") from None
     return {name: status for name, status in found.items() if stat.S_ISREG(status.st_mode)}
 
 

@@ -77,7 +77,7 @@ class Run:
         self.finished = has_summary(self.folder)
         if (damaged := self.folder / "summary.json").is_file() and not self.finished:
             if not started:
-                read_json(damaged)      # which says what is wrong
+                raise UserError(f"{damaged} is damaged, and there is no checkpoint to go on from; choose another --run")
             warn(f"warning: {damaged} is damaged; the weights are tested again")
         if self.finished:
             check_folder(self.folder)
