@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from common.adaptation import PAIRS, pair_name
 from common.cli import CommandParser, UserError, any_path, number, path_to_write, run_command, say
+from common.files import demand_folder_of
 from common.results import table_of, write_table
 from common.runs.jobs import Job, python, run_jobs
 
@@ -142,8 +143,7 @@ def main():
                         help="how many trainings at once (default: half of the cores)")
     parser.add_argument("--device", default="auto", help="cpu, cuda … (default: cuda where there is one)")
     args = parser.parse_args()
-    if not args.out.parent.is_dir():
-        raise UserError(f"the folder {args.out.parent} does not exist; make it first or write elsewhere")
+    demand_folder_of(args.out)      # before the hours of work
     failed = run_jobs(list(jobs(STUDIES[args.study].lines, args.data, args.runs, args.seeds, args.device)), args.jobs)
     if failed:
         raise UserError(f"{', '.join(failed)} failed, see above; the same command goes on with what is not finished")

@@ -220,7 +220,7 @@ def add_arguments(parser):
     """The flags that the benchmarks share: --problem, --data, --device."""
     parser.add_argument("--problem", choices=TRAININGS, action="append", metavar="P",
                         help=f"one of {', '.join(TRAININGS)}; can be given several times (default: all)")
-    parser.add_argument("--data", metavar="DIR",
+    parser.add_argument("--data", type=cli.any_path, metavar="DIR",
                         help="a folder in the course layout (default: hw3_data where it is there, else sample data)")
     parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda … (default: cuda where there is one)")
 

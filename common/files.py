@@ -57,6 +57,12 @@ def written_whole(path):
         temporary.unlink(missing_ok=True)
 
 
+def demand_folder_of(path):
+    """Raise UserError if the folder in which `path` is to be written is missing."""
+    if not path.resolve().parent.is_dir():
+        raise UserError(f"the folder {path.parent} does not exist; make it first or write elsewhere")
+
+
 @contextlib.contextmanager
 def folder_written_whole(path):
     """Give an empty folder beside `path`; on success it is renamed to `path`, on failure removed with all that is in it.
@@ -67,8 +73,7 @@ def folder_written_whole(path):
     path = Path(path)
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise UserError(f"{path} is a file; give the name of a new folder")
-    if not path.resolve().parent.is_dir():
-        raise UserError(f"the folder {path.parent} does not exist; make it first or write elsewhere")
+    demand_folder_of(path)
     try:
         if path.is_dir() and any(path.iterdir()):
             raise UserError(f"{path} holds something already; give the name of a new folder")

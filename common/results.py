@@ -122,16 +122,17 @@ def table_of(folders):
         try:
             run = Finished.read(run_folder)
             group = groups.setdefault((command_of(run.config), run.metric), {})
-            if odd := next((there for there, other in group.values() if not same_data(run.config, other.config)), None):
-                raise UserError(f"it saw other data than {odd}, which has the same command")
-            counted, _ = group.setdefault(run.config["settings"]["seed"], (run_folder, run))
-            if counted != run_folder:
-                raise UserError(f"{counted} has the same command and seed, and is counted")
+            for there, other in group.items():
+                if not same_data(run.config, other.config):
+                    raise UserError(f"it saw other data than {there}, which has the same command")
+                if run.config["settings"]["seed"] == other.config["settings"]["seed"]:
+                    raise UserError(f"{there} has the same command and seed, and is counted")
+            group[run_folder] = run
         except UserError as error:
             say(one_line(f"Left out {run_folder}: {error}"))
     if not groups:
         raise UserError(f"{', '.join(map(str, folders))}: no finished run; give the folder that holds the run folders")
-    return [row_of(command, metric, [run for _, run in group.values()]) for (command, metric), group in sorted(groups.items())]
+    return [row_of(command, metric, [*group.values()]) for (command, metric), group in sorted(groups.items())]
 
 
 def write_table(rows, path):

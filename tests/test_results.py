@@ -150,12 +150,8 @@ def test_the_graders_weights_are_replaced_by_their_like_alone(place, settings, m
         ship.check_place(tmp_path / place, config)
 
 
-def refuse(*_):
-    raise UserError("give the place elsewhere")
-
-
 def test_weights_and_their_json_are_written_both_or_not_at_all(tmp_path, monkeypatch):
-    run_folder(tmp_path / "run", [], 0.7, "1")
+    run_folder(tmp_path / "run", [], 0.7, "1", settings={"seed": 0, "problem": "p4_adda"})
     save_weights(tmp_path / "run" / "weights.pt", {}, classifier=LeNetClassifier())
     (tmp_path / "out.json").symlink_to(tmp_path / "elsewhere.json")
     monkeypatch.setattr(sys, "argv", ["ship", str(tmp_path / "run"), str(tmp_path / "out.pt"), "--data", "four images"])
@@ -163,8 +159,7 @@ def test_weights_and_their_json_are_written_both_or_not_at_all(tmp_path, monkeyp
         ship.main()
     monkeypatch.setattr(ship, "REPOSITORY", tmp_path)
     monkeypatch.setattr(sys, "argv", [*sys.argv[:2], str(tmp_path / "p3_dann/weights/usps-svhn.pt"), *sys.argv[3:]])
-    monkeypatch.setattr(ship, "check_place", refuse)
-    with pytest.raises(UserError, match="elsewhere"):
+    with pytest.raises(UserError, match="is for weights of p3_dann; this is a run of p4_adda"):
         ship.main()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "run"]
 

@@ -1,5 +1,4 @@
 """Puts the page together again, or compares two reports.   python3 -m common.report OUT"""
-
 from common.cli import CommandParser, UsageError, any_path, format_table, one_line, run_command, say
 from common.report.compare import compare_reports
 from common.report.page import assemble

@@ -21,7 +21,7 @@ def pick_device(name="auto"):
         device = torch.device(name)
         use_own_gpu(device)
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
         raise UserError(f"the device {name} cannot be used ({reason}); try --device cpu") from None
     torch.backends.cudnn.benchmark = True       # a run's batches have one shape, so the search for kernels pays

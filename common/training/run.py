@@ -35,7 +35,7 @@ from common.training.device import hardware_name
 from common.training.distributed import from_first, is_first
 from common.training.recording import recording
 from common.training.settings import OF_THIS_CALL
-from common.training.weights import load_checked, reason_of, save_file
+from common.training.weights import is_finite, load_checked, reason_of, save_file
 
 WHEN_STOPPED = "the finished epochs are saved; the same command with --resume continues from there"
 CHECK_EVERY = 50        # steps on a GPU between two looks at the losses, each of which makes the host wait for the device
@@ -71,19 +71,19 @@ class Run:
         """Make the folder, or go on with the run in it. Returns `finished`, and the content of the checkpoint, if any."""
         settings = self.settings
         self.checkpoints = [self.folder / name for name in CHECKPOINTS]
-        started = any(path.is_file() for path in self.checkpoints)
-        if (started or (self.folder / "summary.json").is_file()) and not settings["resume"]:
+        started, summary = any(path.is_file() for path in self.checkpoints), self.folder / "summary.json"
+        if (started or summary.is_file()) and not settings["resume"]:
             raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --run")
         self.finished = has_summary(self.folder)
-        if (damaged := self.folder / "summary.json").is_file() and not self.finished:
-            if not started:
-                raise UserError(f"{damaged} is damaged, and there is no checkpoint to go on from; choose another --run")
-            warn(f"warning: {damaged} is damaged; the weights are tested again")
         if self.finished:
             check_folder(self.folder)
             self._demand_same_data(digests(settings))
             say(f"{self.folder}: finished already, nothing to do")
             return True, None
+        if summary.is_file():
+            if not started:
+                raise UserError(f"{summary} is damaged, and there is no checkpoint to go on from; choose another --run")
+            warn(f"warning: {summary} is damaged; the weights are tested again")
         summary_writer = _find_tensorboard() if settings["tensorboard"] else None
         try:
             # which may be a link itself, as to a cluster's scratch disk, but has no links that would be written through
@@ -191,7 +191,7 @@ class Run:
         """
         parts = {name: part.state_dict() for name, part in self.parts.items()}
         where = f"the end of epoch {self.epoch + 1}"
-        self._demand_finite(where, metrics | {f"weights of {name}": math.nan for name in parts if not _is_finite(parts[name])})
+        self._demand_finite(where, metrics | {f"weights of {name}": math.nan for name in parts if not is_finite(parts[name])})
         self.epoch += 1
         self.seconds += time.perf_counter() - self._epoch_started
         self.rows.append({"epoch": self.epoch} | metrics | {"seconds": round(self.seconds, 1)})
@@ -247,15 +247,6 @@ def _find_tensorboard():
         raise UserError(f"--tensorboard needs the package tensorboard; {install('tensorboard')}, or leave that flag out"
                         ) from None
     return SummaryWriter
-
-
-def _is_finite(state):
-    """Whether all tensors in a state_dict (dicts and lists of anything) are without NaN and infinity."""
-    if isinstance(state, torch.Tensor):
-        return bool(state.isfinite().all())
-    if isinstance(state, dict):
-        return all(map(_is_finite, state.values()))
-    return not isinstance(state, (list, tuple)) or all(map(_is_finite, state))
 
 
 def describe_run(settings):

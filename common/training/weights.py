@@ -78,7 +78,7 @@ def load_weights(path, *names, **modules):
                 module.load_state_dict(state["modules"][name])
             except RuntimeError:        # whose first line says no more than that
                 raise ValueError(f"the {name} in it has other layers or sizes") from None
-            if not all(tensor.isfinite().all() for tensor in module.state_dict().values()):
+            if not is_finite(module.state_dict()):
                 raise ValueError(f"the {name} in it has numbers that are not finite")
             module.eval()
         if missing := set(names) - state["meta"].keys():
@@ -88,6 +88,15 @@ def load_weights(path, *names, **modules):
         raise UserError(f"the weights {path} do not exist") from None
     except Exception as error:      # a damaged or foreign file can fail anywhere in the unpickler, in any way
         raise UserError(f"{path} does not hold the weights of this model ({reason_of(error)})") from None
+
+
+def is_finite(state):
+    """Whether all tensors in a state_dict (dicts and lists of anything) are without NaN and infinity."""
+    if isinstance(state, torch.Tensor):
+        return bool(state.isfinite().all())
+    if isinstance(state, dict):
+        return all(map(is_finite, state.values()))
+    return not isinstance(state, (list, tuple)) or all(map(is_finite, state))
 
 
 def reason_of(error):
