@@ -56,8 +56,6 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
             bounds=(0,), neutral=0, note="as in the notebook that the report cites"),
     Setting("batch_size",        int,       64,     32,      8, "images of each domain a step",
             note="not in the report; 64 in the notebook that it cites, as in Ganin et al. 2016"),
-    Setting("target_images",     int,        0,  12000,      0, "mode dann: unlabelled target images, drawn at random; 0: all",
-            bounds=(0,), neutral=0, note="fewer are seen more often, and a pseudo-label is a mean over what was seen"),
     Setting("lr",                float,   1e-3,   3e-3,   3e-3, "Adam's learning rate",
             note="at the start if it is annealed, at its height in one cycle"),
     Setting("lr_schedule",       str, "constant", "one-cycle", "one-cycle", "constant, cosine (half of one) or one-cycle",
@@ -126,11 +124,6 @@ def supervised_step(extractor, classifier, images, labels, precision):
     with precision:
         logits = classifier(extractor(images))
     return F.cross_entropy(logits, labels), logits
-
-
-def drawn(images, count):
-    """`count` of the `images` [N, 3, H, W], drawn at random; all of them if that is 0 or there are no more."""
-    return images[torch.randperm(len(images))[:count]] if 0 < count < len(images) else images
 
 
 def augment_labelled(images, settings, target_images):
@@ -214,8 +207,7 @@ def main():
     labelled = target if mode == "target" else source       # the only use of target labels in training
     labelled = labelled._replace(images=on_device(labelled.images, device), labels=labelled.labels.to(device))
     torch.manual_seed(settings["seed"])
-    unlabelled = drawn(target.images, settings["target_images"] if mode == "dann" else 0)
-    target_images = on_device(unlabelled, device)
+    target_images = on_device(target.images, device)
     batch_size = min(settings["batch_size"], max(len(labelled.images), len(target_images) if mode == "dann" else 0))
     steps = settings["steps_per_epoch"] or max(1, len(labelled.images) // batch_size)
     shuffled = functools.partial(shuffled_batches, batch_size=batch_size, steps=steps, device=device)
@@ -244,7 +236,7 @@ def main():
     if mode == "dann":
         if run.epoch == adapt_from and settings["pseudo_weight"]:       # later, the checkpoint has them
             network = make_network(extractor, classifier, prepare, settings, device)
-            pseudo_labels.start(probabilities(network, unlabelled.split(256), device))
+            pseudo_labels.start(probabilities(network, target.images.split(256), device))
         adapt(run, adapt_from, networks, learn, labelled, target_images, pseudo_labels, shuffled)
 
     if run.writes:

@@ -20,7 +20,6 @@ DANN, DANN_ALONE, DANN_PSEUDO = (f"{STEPS}test_dann[{kind}]" for kind in ("repor
 ADDA, ADDA_OURS = f"{STEPS}test_adda[report]", f"{STEPS}test_adda[ours]"
 CHANGES = f"{STEPS}test_the_changes_are_made_to_the_domains_they_are_for"
 BACKGROUNDS = f"{STEPS}test_backgrounds_are_target_images_and_the_lower_bound_has_none"
-DRAWN = f"{STEPS}test_dann_alone_draws_as_many_target_images_as_are_asked_for[dann-3]"
 NO_LABELS = f"{LABELS}test_other_labels_of_the_target_change_nothing_but_the_upper_bound"
 OWN_LABEL = f"{ANSWERS}test_each_image_gets_its_own_label"
 PLACES = f"{ANSWERS}test_a_network_receives_the_pixels_in_their_places"
@@ -242,7 +241,7 @@ FAULTS = {
         ("torch.cat([source_batch, target_batch])", "torch.cat([target_batch, source_batch])", DANN),
         ('+ settings["pseudo_weight"] * pseudo_loss', "+ pseudo_loss", DANN_ALONE),
         ('settings["alignment"])', "True)", f"{STEPS}test_dann[not aligned]"),
-        ("pseudo_labels.start(probabilities(network, unlabelled.split(256), device))", "pass", DANN_ALONE),
+        ("pseudo_labels.start(probabilities(network, target.images.split(256), device))", "pass", DANN_ALONE),
         ("or max(1, len(labelled.images) //", "or max(1, len(target_images) //",
          f"{STEPS}test_an_epoch_of_dann_is_one_pass_over_its_source"),
         ("max(len(labelled.images), len(target_images) if", "min(len(labelled.images), len(target_images) if",
@@ -259,9 +258,8 @@ FAULTS = {
         ("pseudo_labels.loss(target_logits, target_indices)",
          'F.cross_entropy(target_logits, load_pair(settings, "train")[1].labels[target_indices]), logits.mean()',
          FROM_TARGET["dann"]),
-        ("pseudo_labels.start(probabilities(network, unlabelled.split(256), device))",
+        ("pseudo_labels.start(probabilities(network, target.images.split(256), device))",
          "pseudo_labels.start(F.one_hot(target.labels, 10).float())", FROM_TARGET["dann"]),
-        ("images[torch.randperm(len(images))[:count]]", "images[:count]", DRAWN),
         ("label_loss + domain_loss + settings", "label_loss + settings", DANN),
         ("label_loss + domain_loss + settings", "label_loss - domain_loss + settings", DANN),
         ("classifier.linear1.weight", "classifier.linear2.weight",
