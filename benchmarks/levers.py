@@ -1,6 +1,7 @@
-"""What each part of ADDA's preset `tuned` contributes, and what its adversary does alone: short trainings on all pairs.
+"""What each part of preset `tuned` contributes, and what ADDA's adversary does alone: short trainings on all pairs.
 
     python3 -m benchmarks.levers levers --data hw3_data --runs runs/levers --out docs/levers.csv
+    python3 -m benchmarks.levers dann_levers --data hw3_data --runs runs/dann_levers --out docs/dann_levers.csv
     python3 -m benchmarks.levers adversary --data hw3_data --runs runs/adversary --out docs/adversary.csv
 
 If it is stopped, the same command continues with what is not finished. The csv is common.results', and its rows make the table
@@ -19,20 +20,24 @@ from common.results import table_of, write_table
 from common.runs.jobs import Job, python, run_jobs
 
 OF_GRAY, OF_COLOURED = PAIRS[:1], PAIRS[1:]     # pairs by their source
+# `tuned`, shortened: a training module, and its flags
+ADDA = ("p4_adda.train", "--preset tuned --source-epochs 6 --epochs 6")         # 1,500 steps on the source, 1,500 that adapt
+DANN = ("p3_dann.train", "--mode dann --preset tuned --steps-per-epoch 200 --source-epochs 3 --epochs 6")       # 600, 600
 
 
 class Line(NamedTuple):
     """A line of a study's table."""
     name: str
     run: str            # of its run folders
-    flags: str          # of p4_adda.train
-    pairs: tuple = PAIRS        # those in which it does something
+    flags: str          # of its training
+    pairs: tuple = PAIRS        # those that are trained: in which it does something
+    module: str = ADDA[0]
 
 
-def without(name, off="", pairs=PAIRS):
-    """The Line of `tuned` without one part, which the flags `off` leave out: 1,500 steps on the source, 1,500 that adapt."""
-    return Line(name, "_".join(off.replace("--", "").split()) or "all",
-                f"--preset tuned --source-epochs 6 --epochs 6 {off}".strip(), pairs)
+def without(name, off="", pairs=PAIRS, of=ADDA):
+    """The Line of `tuned`, ADDA or DANN, without one part, which the flags `off` leave out."""
+    module, flags = of
+    return Line(name, "_".join(off.replace("--", "").split()) or "all", f"{flags} {off}".strip(), pairs, module)
 
 
 LEVERS = (
@@ -50,6 +55,12 @@ LEVERS = (
     without("enlarged source", "--enlarge 0", OF_COLOURED),
     without("turned and shifted digits", "--rotation 0 --shift 0"),
 )
+DANN_LEVERS = (
+    without("nothing: all of `tuned`", of=DANN),
+    without("the adversary", "--domain-weight 0", of=DANN),
+    without("larger first weights of the classifier", "--classifier-gain 1", OF_COLOURED, DANN),
+    without("one cycle of the learning rate: 1e-3 instead", "--lr 1e-3 --lr-schedule constant", OF_COLOURED, DANN),
+)
 # no pseudo-labels, and images that are only standardised. Rows of a csv are found by their command's text, so keep the order
 ALONE, FAST = "--preset report --standardise", "--lr 1e-3 --discriminator-lr 1e-3"
 STEPS = "--steps-per-epoch 250 --source-epochs 6 --epochs {} --beta1 0.5 --encoder-lr 1e-4"
@@ -61,13 +72,13 @@ ADVERSARY = (
 
 
 def flags_of(line, source, target):
-    """The flags of p4_adda.train that make a Line's run on a pair, in any place and with any seed."""
+    """The flags of its module that make a Line's run on a pair, in any place and with any seed."""
     return shlex.split(f"--source {source} --target {target} {line.flags}")
 
 
 def command_of(line, source, target):
     """The training command of a Line on a pair, as the csv has it."""
-    return shlex.join(["python3", "-m", "p4_adda.train", *flags_of(line, source, target)])
+    return shlex.join(["python3", "-m", line.module, *flags_of(line, source, target)])
 
 
 def jobs(lines, data, runs, seeds, device):
@@ -76,7 +87,7 @@ def jobs(lines, data, runs, seeds, device):
         for line in lines:
             for source, target in line.pairs:
                 name = f"{source}-{target}_{line.run}_seed{seed}"
-                yield Job(name, [*python("p4_adda.train"), *flags_of(line, source, target), "--data", str(data),
+                yield Job(name, [*python(line.module), *flags_of(line, source, target), "--data", str(data),
                                  "--seed", str(seed), "--device", device, "--run", str(runs / name), "--resume"],
                           environment={"OMP_NUM_THREADS": "1"})
 
@@ -110,7 +121,8 @@ class Study(NamedTuple):
     cell: Callable      # of a Line's row of the csv and the first Line's, of the same pair
 
 
-STUDIES = {"levers": Study(LEVERS, "without", lever_cell), "adversary": Study(ADVERSARY, "the adversary alone", adversary_cell)}
+STUDIES = {"levers": Study(LEVERS, "ADDA without", lever_cell), "dann_levers": Study(DANN_LEVERS, "DANN without", lever_cell),
+           "adversary": Study(ADVERSARY, "the adversary alone", adversary_cell)}
 
 
 def markdown(study, rows):
@@ -131,9 +143,10 @@ def markdown(study, rows):
 
 
 def main():
-    parser = CommandParser(description="Train ADDA without one part of preset tuned at a time, or with its adversary alone; "
-                                       "write a csv, and print it as a table.")
-    parser.add_argument("study", choices=STUDIES, help="levers: without one part at a time; adversary: the adversary alone")
+    parser = CommandParser(description="Train ADDA or DANN without one part of preset tuned at a time, or ADDA with its "
+                                       "adversary alone; write a csv, and print it as a table.")
+    parser.add_argument("study", choices=STUDIES,
+                        help="levers: ADDA without one part at a time; dann_levers: DANN; adversary: ADDA's alone")
     parser.add_argument("--data", type=any_path, default=Path("hw3_data"), metavar="DIR", help="a folder in the course layout")
     parser.add_argument("--runs", type=any_path, required=True, metavar="DIR",
                         help="folder of run folders; all that is finished in it enters the csv")

@@ -110,14 +110,15 @@ def test_a_step_never_waits_for_the_device(problem, preset, sample_data, monkeyp
     train_watched(problem, Device(), "--data", sample_data, "--limit", 8, "--batch-size", 4, "--preset", preset, *short)
 
 
-SHORT = "--preset sample --limit 60 --source-epochs 1 --epochs 1"
+SHORT = "--preset sample --limit 60 --source-epochs 1 --epochs"
 
 
 @pytest.mark.parametrize("study", levers.STUDIES)
 def test_levers_trains_each_line_and_makes_its_table(study, sample_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(levers, "run_jobs", run_here)
-    lines = (levers.Line("nothing: all", "all", SHORT),
-             levers.Line("pseudo-labels", "pseudo-weight_0", f"{SHORT} --pseudo-weight 0", levers.OF_GRAY))
+    module, short = ("p3_dann.train", f"--mode dann {SHORT} 2") if "dann" in study else ("p4_adda.train", f"{SHORT} 1")
+    lines = (levers.Line("nothing: all", "all", short, module=module),
+             levers.Line("pseudo-labels", "pseudo-weight_0", f"{short} --pseudo-weight 0", levers.OF_GRAY, module))
     monkeypatch.setitem(levers.STUDIES, study, levers.STUDIES[study]._replace(lines=lines))
     words = ["levers", study, "--data", sample_data, "--runs", tmp_path / "runs", "--out", tmp_path / "out.csv", "--seeds", 2]
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
@@ -132,8 +133,8 @@ def test_levers_trains_each_line_and_makes_its_table(study, sample_data, tmp_pat
     both, less = accuracies("usps-mnistm_all"), accuracies("usps-mnistm_pseudo-weight_0")
     both_is, less_is = (f"{statistics.mean(each):.1f} ± {statistics.stdev(each):.1f}" for each in (both, less))
     header, _, first, second = capsys.readouterr().out.splitlines()[-4:]
-    if study == "levers":
-        assert header == "| without | USPS → MNIST-M | MNIST-M → SVHN | SVHN → USPS |"
+    if "levers" in study:
+        assert header == f"| {'DANN' if 'dann' in study else 'ADDA'} without | USPS → MNIST-M | MNIST-M → SVHN | SVHN → USPS |"
         assert first.startswith(f"| nothing: all | {both_is} | ")
         assert second == f"| pseudo-labels | {less_is} {change(both, less)} | – | – |"
     else:

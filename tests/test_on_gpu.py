@@ -1,6 +1,7 @@
 """benchmarks/on_gpu.sh without a GPU: that its parts find something out, that nothing found is lost, what the tables say."""
 import importlib
 import json
+import os
 import sys
 from types import SimpleNamespace
 from unittest import mock
@@ -55,8 +56,7 @@ def test_full_size_times_each_epoch_of_a_kind_and_two_at_once(place, told):
     assert beside["count"] == len(beside["beside"]) == 2
 
 
-def test_real_data_tells_each_run(place, told, monkeypatch):
-    monkeypatch.setattr(gpu_parts, "PACK", gpu_parts.REPOSITORY / "README.md")     # a file that is there
+def test_real_data_tells_each_run(place, told):
     found = told(gpu_parts.real_data(place))
     assert list(found) == ["p4:usps-mnistm alone", "run tuned_p4_usps-mnistm_seed0", "side by side",
                            "run tuned_p3_usps-mnistm_dann_seed0"]
@@ -71,6 +71,30 @@ def test_real_runs_have_names_of_their_own(place, monkeypatch):
     assert len({job.name for job in jobs}) == len(jobs)
     without = next(job for job in jobs if job.name == "tuned_p4_svhn-usps_adversarial-weight_0_seed2")
     assert "--adversarial-weight 0" in " ".join(without.command) and "--seed 2" in " ".join(without.command)
+
+
+def test_real_data_is_that_in_the_course_layout_or_the_packs_or_none(sample_data, tmp_path, monkeypatch, told):
+    place = Place(tmp_path, CPU)
+    monkeypatch.setattr(gpu_parts, "REAL", tmp_path / "hw3_data")
+    monkeypatch.setattr(gpu_parts, "PACK", tmp_path / "digits.zip")
+    assert place.real() is None and told(gpu_parts.real_data(place)) == {}
+    pack(sample_data, tmp_path / "digits.zip", limit=10)
+    assert len(load_digits(place.real(), "usps", "train").labels) == 10
+    monkeypatch.setattr(gpu_parts, "REAL", sample_data)
+    assert place.real() == sample_data
+
+
+@pytest.mark.parametrize("gpu, runs_already, called", [
+    (True, False, ["-d", "quit"]), (True, True, ["-d"]), (False, False, [])])
+def test_the_multi_process_service_is_stopped_if_it_was_started(tmp_path, monkeypatch, gpu, runs_already, called):
+    calls, control = tmp_path / "calls", tmp_path / "nvidia-cuda-mps-control"
+    control.write_text(f'#!/bin/sh\necho "${{1:-$(cat)}}" >> {calls}\nexit {int(runs_already)}\n')
+    control.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(KeyboardInterrupt), gpu_parts.multi_process_service(gpu):
+        assert calls.exists() == gpu
+        raise KeyboardInterrupt
+    assert (calls.read_text().split() if calls.exists() else []) == called
 
 
 def test_a_profile_names_the_operations_of_a_step(place, told):
