@@ -44,7 +44,7 @@ from common.runs.plan import COLLAPSE, DEFINING, PACKAGES, SEVERAL_SEEDS, Report
 from common.runs.read import read_metrics
 from common.training.device import pick_device
 from common.training.run import check_folder, has_summary
-from common.training.settings import PRESETS, add_settings, full_settings, neutral_values
+from common.training.settings import PRESETS, add_settings, full_settings, neutral_values, words_of
 from hw_shipped import draw_shipped
 
 TABLES = {problem: importlib.import_module(f"{package}.train").SETTINGS for problem, package in PACKAGES.items()}
@@ -238,16 +238,6 @@ def drawing_jobs(args, trainings, jobs, folder):
             "--like", str(like), *["--quiet"] * is_quiet()],
             after=(*(job.name for job in jobs if job.name in names),
                    *(f"{other} drawing" for other in problems if other == NEEDS_FIGURES_OF.get(problem))))
-
-
-def words_of(settings):
-    """Settings, by name, as words of a command line; None is left out."""
-    for name, value in settings.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            yield f"--{'' if value else 'no-'}{flag}"
-        elif value is not None:
-            yield from (f"--{flag}", str(value))
 
 
 def repeating(args, given, problem):

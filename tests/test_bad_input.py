@@ -138,7 +138,8 @@ RUN = {"r/summary.json": "{}",
 SHIPPABLE = RUN | {"r/weights.pt": saved({"meta": {}, "modules": {"encoder": {}}})}
 STARTED = '{"settings": {}, "started": "2026", "versions": {}}'
 OURS = '{"settings": {}, "command": [], "hardware": "CPU", "versions": {}}'
-VAE_CONFIG = json.dumps({"settings": full_settings(p1_vae.train.SETTINGS, {"preset": "sample", "epochs": 1})})
+VAE_CONFIG = json.dumps({"settings": full_settings(p1_vae.train.SETTINGS, {
+    "preset": "sample", "epochs": 1, "device": "cpu", "precision": "float32"})})
 TRUTH = {"truth.csv": "image_name,label\na.png,1\nb.png,2\n"}
 FACES, USPS = "data/face/train.csv", "data/digits/usps/train.csv"
 ROWS = "00001.png,1\n00002.png,2\n"
@@ -322,6 +323,8 @@ CASES = [
     ((*VAE, "--resume"), {"run/summary.json": "{", "run/config.json": VAE_CONFIG}, 1, "summary.json is damaged, and there"),
     ((*VAE, "--resume"), {"run/config.json": '{"settings": null}'}, 1, "run/config.json is damaged"),
     ((*VAE, "--resume"), {"run/config.json": '{"settings": {"problem": "p2_dcgan"}}'}, 2, "run is a run of p2_dcgan, not p1"),
+    ((*VAE, "--resume"), {"run/config.json": VAE_CONFIG.replace('"epochs": 1', '"epochs": "1"')}, 1,
+     "run/config.json is damaged: epochs is '1' (that is of another kind)"),
     ((*VAE, "--resume"), {"run/config.json": "{"}, 1, "cannot read run/config.json"),
     ((*VAE, "--resume"), {"run/config.json": "[1]"}, 1, "run/config.json is damaged"),
     ((*VAE, "--resume"), {"run/config.json": "[" * 100_000}, 1, "cannot read run/config.json"),

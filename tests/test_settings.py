@@ -1,12 +1,13 @@
 """The tables of settings: what a row says, its flag, and what a run is taken for that did not know it."""
 import json
+import math
 import sys
 
 import pytest
 
 import hw_report
 from common.cli import CommandParser, UsageError, UserError
-from common.training.settings import PRESETS, Setting, add_settings, full_settings, read_settings
+from common.training.settings import PRESETS, Setting, add_settings, full_settings, read_settings, words_of
 from tests.conftest import SMALL, assert_same_weights
 
 TABLE = (
@@ -48,7 +49,7 @@ def test_every_preset_is_what_its_flags_accept(problem, preset):
     table = hw_report.TABLES[problem]
     values = {setting.name: setting.value(preset) for setting in table}
     assert len(values) == len(table)
-    assert parse(table, *hw_report.words_of(values)) == values
+    assert parse(table, *words_of(values)) == values
     neutral = {setting.name: setting.neutral for setting in table if setting.neutral is not None}
     assert {name: type(value) for name, value in neutral.items()} == {name: type(values[name]) for name in neutral}
 
@@ -86,6 +87,22 @@ def test_an_older_run_goes_on_without_a_setting_that_is_gone_only_if_it_was_off(
     assert resume(known | {"strength": 0.0})["rate"] == 0.5
     with pytest.raises(UserError, match="is from another version, with strength; choose another --run"):
         resume(known | {"strength": 3.0})
+
+
+@pytest.mark.parametrize("name, value, reason", [
+    ("epochs", "3", "another kind"), ("epochs", 3.5, "invalid int value"), ("epochs", 0, "0 is not a number from 1"),
+    ("epochs", None, "another kind"), ("epochs", True, "expected one argument"), ("epochs", [3], "invalid int value"),
+    ("rate", math.nan, "nan is not a number from 0 to 2"), ("rate", None, "another kind"), ("mirror", 1, "arguments: 1"),
+    ("order", "left", "invalid choice"), ("seed", -1, "-1 is not a number"), ("limit", 0, "0 is not a number"),
+    ("limit", "all", "invalid int value"), ("data", 5, "another kind"), ("data", None, "another kind"),
+    ("precision", "half", "invalid choice")])
+def test_a_run_goes_on_only_with_values_that_a_flag_could_give(resume, tmp_path, name, value, reason):
+    known = {"order": "up", "gain": 1.0, "mirror": False}
+    with pytest.raises(UserError) as refused:
+        resume(known | {name: value})
+    assert str(refused.value).startswith(f"{tmp_path / 'config.json'} is damaged: {name} is {value!r} (")
+    assert reason in str(refused.value)
+    assert resume(known | {"rate": 1, "limit": 5, "data": "a folder"})["limit"] == 5
 
 
 def test_training_with_neutral_values_is_that_without_the_settings(train, interrupted, tmp_path):

@@ -50,11 +50,13 @@ def read_settings(problem, description, table, flags=()):
     Returns every setting by name, with `problem`, and of this call alone `run` (Path), `resume`, `tensorboard` and `eager`
     (bool); device and precision are resolved.
     With --resume on a run that was started, that run's settings hold, with neutral values for those that it did not know.
-    Raises UserError if there are others that it did not know, or some that did something in it and are gone since, UsageError
-    if a flag contradicts that run, or if several processes cannot share a batch equally.
+    Raises UserError if there are others that it did not know, some that did something in it and are gone since, or one with a
+    value that no flag can give it; UsageError if a flag contradicts that run, or if several processes cannot share a batch
+    equally.
     """
     start()
-    given = vars(_parser(problem, description, table, flags).parse_args())
+    parser = _parser(problem, description, table, flags)
+    given = vars(parser.parse_args())
     given = {name: value for name, value in given.items() if value is not None}
     call = {name: given.pop(name) for name in OF_THIS_CALL}
     run, resume = call["run"], call["resume"]
@@ -71,6 +73,7 @@ def read_settings(problem, description, table, flags=()):
             raise UserError(f"--resume: {run} is from another version, without {', '.join(unknown)}; choose another --run")
         if gone := settings_gone(settings, ["problem", *names]):
             raise UserError(f"--resume: {run} is from another version, with {', '.join(gone)}; choose another --run")
+        _demand_values(parser, {name: settings[name] for name in names}, run / "config.json")
         for name, value in given.items():
             # a run may move to another device and folder of data; anything else would make it another run
             if name not in ("device", "data") and settings[name] != value:
@@ -112,6 +115,29 @@ def with_neutral(settings, neutral, known):
 def settings_gone(settings, known):
     """{name: value} of a run's settings that did something in its version, and are not in `known`, the names of today's."""
     return {name: value for name, value in settings.items() if value and name not in known}
+
+
+def words_of(settings):
+    """Settings, by name, as words of a command line; None is left out."""
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            yield f"--{'' if value else 'no-'}{flag}"
+        elif value is not None:
+            yield from (f"--{flag}", str(value))
+
+
+def _demand_values(parser, settings, path):
+    """Raises UserError if one of the settings in the file `path` has a value that none of the parser's flags can give it."""
+    for name, value in settings.items():
+        def refuse(reason, name=name, value=value):
+            raise UserError(f"{path} is damaged: {name} is {value!r} ({reason})")
+        parser.error = refuse
+        # argparse's own, which leaves --quiet as it was given
+        read = vars(argparse.ArgumentParser.parse_args(parser, ["--run", "unused", *words_of({name: value})]))[name]
+        kinds = (float, int) if isinstance(read, float) else (str,) if isinstance(read, Path) else (type(read),)
+        if type(value) not in kinds or (value is None and name != "limit"):
+            refuse("that is of another kind")
 
 
 def _parser(problem, description, table, flags):
