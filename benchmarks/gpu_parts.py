@@ -367,9 +367,10 @@ def real_job(place, selector, seed, preset="tuned", *more):
     problem, name, flags = words_of(selector)
     small = () if place.gpu else ("--epochs", "1", "--source-epochs", "1", "--steps-per-epoch", "2")
     name = "_".join([preset, name, *(word.strip("-") for word in more), f"seed{seed}"])
-    return Job(name, [*python(f"{PACKAGES[problem]}.train"), "--data", str(place.real()), "--resume", "--run",
-                      str(place.scratch / "real" / name), "--preset", preset, "--seed", str(seed), *flags, *more,
-                      *place.words(problem), *small])
+    # the words of docs/adaptation.csv first, in its order
+    return Job(name, [*python(f"{PACKAGES[problem]}.train"), *flags, "--preset", preset, *more, "--seed", str(seed),
+                      "--data", str(place.real()), "--run", str(place.scratch / "real" / name), "--resume",
+                      *place.words(problem), *small], environment={"OMP_NUM_THREADS": "1"})
 
 
 def train_real(place, jobs):

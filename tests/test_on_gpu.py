@@ -1,7 +1,9 @@
 """benchmarks/on_gpu.sh without a GPU: that its parts find something out, that nothing found is lost, what the tables say."""
+import csv
 import importlib
 import json
 import os
+import shlex
 import sys
 from types import SimpleNamespace
 from unittest import mock
@@ -66,11 +68,19 @@ def test_real_data_tells_each_run(place, told):
     assert told(gpu_parts.real_data(place), done=("p4:usps-mnistm alone", "side by side")) == {}
 
 
-def test_real_runs_have_names_of_their_own(place, monkeypatch):
+def test_real_runs_are_three_seeds_of_the_tables_commands(place):
     jobs = [gpu_parts.real_job(place, *run) for run in gpu_parts.real_runs()]
     assert len({job.name for job in jobs}) == len(jobs)
-    without = next(job for job in jobs if job.name == "tuned_p4_svhn-usps_adversarial-weight_0_seed2")
-    assert "--adversarial-weight 0" in " ".join(without.command) and "--seed 2" in " ".join(without.command)
+    seeds = {}
+    for _, (_, _, module, *words), *_ in jobs:
+        i = words.index("--seed")
+        seeds.setdefault(shlex.join(["python3", "-m", module, *words[:i]]), []).append(words[i + 1])
+    with open(gpu_parts.REPOSITORY / "docs" / "adaptation.csv", newline="") as file:
+        rows = {row["command"]: row for row in csv.DictReader(file)}
+    tuned = [command for command in rows if command.endswith("--preset tuned")]
+    assert len(tuned) == 12
+    for command in (*tuned, next(command for command in rows if "usps --preset tuned --adversarial-weight 0" in command)):
+        assert seeds[command] == ["0", "1", "2"]
 
 
 def test_real_data_is_that_in_the_course_layout_or_the_packs_or_none(sample_data, tmp_path, monkeypatch, told):
