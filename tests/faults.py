@@ -385,6 +385,7 @@ FAULTS = {
          f"{SETTINGS}test_an_older_run_is_refused_where_nobody_knows_what_it_would_have_had"),
         ("getattr(self, preset)", "getattr(self, 'report')", VAE_TUNED),
         ("if value and name not in known", "if name not in known", LEFT_SINCE),
+        ("yield f\"--{'' if value else 'no-'}{flag}\"", "yield f\"--{flag}\"", CALLED),
         ("_demand_values(parser, {name: settings[name] for name in names}", "(lambda *_: 0)(parser, {}",
          f"{SETTINGS}test_a_run_goes_on_only_with_values_that_a_flag_could_give[epochs-3-another kind]"),
         ("if type(value) not in kinds or (value is None", "if (value is None",
@@ -708,7 +709,6 @@ FAULTS = {
     "hw_report.py": [
         ('settings | {"seed": args.seed or seed}', 'settings | {"seed": 0}', CALLED),
         (" *words_of(training.run.defining),\n", "\n", CALLED),
-        ("yield f\"--{'' if value else 'no-'}{flag}\"", "yield f\"--{flag}\"", CALLED),
         ('"--preset", args.preset,', '"--preset", "report",', CALLED),
     ],
     "grading/page.py": [
