@@ -30,7 +30,7 @@ class Line(NamedTuple):
     name: str
     run: str            # of its run folders
     flags: str          # of its training
-    pairs: tuple = PAIRS        # those that are trained: in which it does something
+    pairs: tuple = PAIRS        # those that are trained
     module: str = ADDA[0]
 
 
@@ -55,11 +55,11 @@ LEVERS = (
     without("enlarged source", "--enlarge 0", OF_COLOURED),
     without("turned and shifted digits", "--rotation 0 --shift 0"),
 )
-DANN_LEVERS = (
+DANN_LEVERS = (       # what has earned a point on one pair need not be trained on the others
     without("nothing: all of `tuned`", of=DANN),
     without("the adversary", "--domain-weight 0", of=DANN),
-    without("larger first weights of the classifier", "--classifier-gain 1", OF_COLOURED, DANN),
-    without("one cycle of the learning rate: 1e-3 instead", "--lr 1e-3 --lr-schedule constant", OF_COLOURED, DANN),
+    without("larger first weights of the classifier", "--classifier-gain 1", PAIRS[2:], DANN),
+    without("one cycle of the learning rate: 1e-3 instead", "--lr 1e-3 --lr-schedule constant", PAIRS[1:2], DANN),
 )
 # no pseudo-labels, and images that are only standardised. Rows of a csv are found by their command's text, so keep the order
 ALONE, FAST = "--preset report --standardise", "--lr 1e-3 --discriminator-lr 1e-3"
