@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from benchmarks.levers import DANN, DANN_LEVERS
 from benchmarks.measure import ceilings, report_settings, stepping, train, train_watched
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
@@ -354,9 +355,10 @@ def real_runs():
                 for seed in range(3) for pair in pairs for selector in selectors]
     tuned = three_seeds("p4:{}", "p3:{}:dann")
     bounds = three_seeds("p3:{}:source", "p3:{}:target")
-    no_adversary = three_seeds("p3:{}:dann", flags="--domain-weight 0") + three_seeds("p4:{}", flags="--adversarial-weight 0")
-    dann_without = [run for flags in ("--classifier-gain 1", "--lr 1e-3 --lr-schedule constant")
-                    for run in three_seeds("p3:{}:dann", flags=flags)]
+    # of DANN, what levers' study leaves out, the adversary first, at full length
+    off = [line.flags.removeprefix(DANN[1]) for line in DANN_LEVERS[1:]]
+    no_adversary = three_seeds("p3:{}:dann", flags=off[0]) + three_seeds("p4:{}", flags="--adversarial-weight 0")
+    dann_without = [run for flags in off[1:] for run in three_seeds("p3:{}:dann", flags=flags)]
     # in preset report an upper bound is the same training as another pair's lower bound; the slowest come last
     report = [(f"p4:{pair}", 0, "report") for pair in pairs] + [
         (f"p3:{pair}:{mode}", 0, "report") for mode in ("source", "dann") for pair in pairs]
