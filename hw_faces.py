@@ -13,6 +13,7 @@ from common.cli import CommandParser, UserError, any_path, format_table, run_com
 from common.data.images import left_out, list_images, read_images
 from common.data.layout import FACE_SIZE, SPLITS, load_faces
 from common.metrics.faces import COLUMNS, as_row, measure, spread
+from common.runs.plan import PACKAGES
 from common.training.augment import to_bytes
 from common.training.weights import load_weights
 
@@ -28,7 +29,7 @@ def read_faces(path, samples):
         if rest := left_out(path):
             say(f"{path}: {len(paths)} images{rest}")
         return read_images(spread(paths), FACE_SIZE)
-    problem = load_weights(path, "problem")["problem"]
+    problem = load_weights(path, {"problem": tuple(PACKAGES.values())})["problem"]
     if problem not in SAMPLERS:
         raise UserError(f"{path} holds weights of {problem}, which makes no faces; give those of {' or '.join(SAMPLERS)}")
     return to_bytes(SAMPLERS[problem](path, samples))

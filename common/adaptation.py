@@ -236,10 +236,11 @@ def check_pair(settings):
 def load_network(path, device, prepare, needs, **modules):
     """The weights at `path` as (network, their meta): images float [N, 3, 28, 28] in [-1, 1] -> logits float32 [N, 10].
 
-    Args: `prepare` as for make_network; `needs`, the settings that it reads; an encoder and a classifier by their names in the
-    weights file. Raises UserError for weights of another model, or without those settings.
+    Args: `prepare` as for make_network; `needs`, the settings that it reads, each with the values that it may have; an
+    encoder and a classifier by their names in the weights file. Raises UserError for weights of another model, or without those
+    settings.
     """
-    meta = load_weights(path, "target", *needs, **modules)
+    meta = load_weights(path, {"target": DOMAINS} | needs, **modules)
     return make_network(*modules.values(), prepare, meta | {"precision": pick_precision(device)}, device), meta
 
 

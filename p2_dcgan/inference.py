@@ -5,6 +5,7 @@ import torch
 
 from common.cli import CommandParser, any_path, path_to_write, run_command, say
 from common.data.grid import save_grid
+from common.runs.plan import NOISES
 from common.training.weights import find_weights, load_weights
 from p2_dcgan.model import Generator, generate, make_noise
 
@@ -20,7 +21,7 @@ def sample(generator, noise, count=32, seed=SEED):
 def sample_weights(path, count=32):
     """As `sample`, from the weights at `path`. Raises UserError if they are no generator's."""
     generator = Generator()
-    meta = load_weights(path, "noise", generator=generator)
+    meta = load_weights(path, {"noise": NOISES}, generator=generator)
     return sample(generator, meta["noise"], count)
 
 

@@ -2,7 +2,7 @@
 from pathlib import Path
 
 from common import adaptation
-from common.cli import run_command
+from common.cli import MOST, run_command
 from p3_dann.model import Classifier, FeatureExtractor, prepare
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -13,8 +13,8 @@ def load_network(path, device):
 
     Raises UserError if they are no DANN's.
     """
-    return adaptation.load_network(path, device, prepare, ("image_size", "standardise"), extractor=FeatureExtractor(),
-                                   classifier=Classifier())
+    needs = {"image_size": range(1, MOST + 1), "standardise": (False, True)}
+    return adaptation.load_network(path, device, prepare, needs, extractor=FeatureExtractor(), classifier=Classifier())
 
 
 def main():

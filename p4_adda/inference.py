@@ -13,7 +13,7 @@ def load_network(path, device):
 
     Raises UserError if they are no ADDA's.
     """
-    return adaptation.load_network(path, device, prepare, ("standardise",), target_encoder=LeNetEncoder2(),
+    return adaptation.load_network(path, device, prepare, {"standardise": (False, True)}, target_encoder=LeNetEncoder2(),
                                    classifier=LeNetClassifier())
 
 

@@ -100,6 +100,14 @@ def changed(problem, change):
     return lambda path, weights: path.write_bytes(change(weights[problem].read_bytes()))
 
 
+def saying(which, **meta):
+    """The weights of the problem `which`, whose meta says other things."""
+    def change(path, weights):
+        content = torch.load(weights[which], weights_only=True)
+        torch.save(content | {"meta": content["meta"] | meta}, path)
+    return change
+
+
 def with_nan(path, weights):
     content = torch.load(weights["p4"], weights_only=True)
     content["modules"]["classifier"]["fc2.bias"][3] = float("nan")
@@ -210,6 +218,13 @@ CASES = [
     ((*P4, "w.pt"), {"w.pt": archive("word/document.xml")}, 1, "(it is a zip archive of something else"),
     ((*P4, "=p2"), {}, 1, "(it has no classifier, target_encoder, but generator)"),
     ((*P4, "=bare"), {}, 1, "it does not say its standardise, target"),
+    ((*P4, "w.pt"), {"w.pt": saying("p4", target=["mnistm"])}, 1, "(its target is ['mnistm'], which no training gives it)"),
+    ((*P4, "w.pt"), {"w.pt": saying("p4", standardise="no")}, 1, "(its standardise is 'no', which no training gives it)"),
+    (("hw_p3.sh", "images", "mnistm", "pred.csv", "--weights", "w.pt"), {"w.pt": saying("p3", image_size="8")}, 1,
+     "(its image_size is '8', which"),
+    (("hw_p3.sh", "images", "mnistm", "pred.csv", "--weights", "w.pt"), {"w.pt": saying("p3", image_size=0)}, 1,
+     "(its image_size is 0, which"),
+    (("hw_p2.sh", "out.png", "--weights", "w.pt"), {"w.pt": saying("p2", noise="normal")}, 1, "(its noise is 'normal', which"),
     (("hw_p4.sh", "images", "usps", "pred.csv", "--weights", "=p4"), {}, 1, "was trained for target mnistm, not usps"),
     # graders' scripts of problems 3 and 4: the command line
     (("hw_p3.sh", "images", "mnistm"), {}, 2, "required: PRED.csv"),
@@ -424,6 +439,7 @@ CASES = [
     (("hw_faces.py", "images/1.png", "--data", "data"), {}, 1, "images/1.png does not hold the weights"),
     (("hw_faces.py", "=p3", "--data", "data"), {}, 1, "holds weights of p3_dann, which makes no faces"),
     (("hw_faces.py", "=bare", "--data", "data"), {}, 1, "it does not say its problem"),
+    (("hw_faces.py", "w.pt", "--data", "data"), {"w.pt": saying("p1", problem=[1])}, 1, "(its problem is [1], which"),
     (("hw_faces.py", "images"), {}, 1, "train.csv does not exist; download the dataset"),
     (("hw_faces.py", "images", "--data", "data"), {"images/2.png": picture("L", (9, 99))}, 0, "real test faces"),
     # figures and the page

@@ -17,7 +17,7 @@ from common.cli import UserError, one_line
 from common.data.archive import Archive
 from common.data.csv_files import read_labels
 from common.data.images import read_image
-from common.data.layout import load_digits
+from common.data.layout import DOMAINS, load_digits
 from common.files import read_json
 from common.report.page import assemble
 from common.report.section import Section
@@ -97,7 +97,7 @@ def test_weights(tmp_path, data):
     (tmp_path / "bad.pt").write_bytes(data.draw(damaged([(tmp_path / "good.pt").read_bytes()])))
     loaded = torch.nn.Linear(9, 9)
     try:
-        meta = load_weights(tmp_path / "bad.pt", "target", network=loaded)
+        meta = load_weights(tmp_path / "bad.pt", {"target": DOMAINS}, network=loaded)
     except UserError as error:
         assert "bad.pt does not hold the weights" in str(error)
     else:       # what was damaged is then no part of the content

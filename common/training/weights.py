@@ -63,11 +63,11 @@ def save_weights(path, meta, **modules):
     save_file(path, {"meta": meta, "modules": {name: module.state_dict() for name, module in modules.items()}})
 
 
-def load_weights(path, *names, **modules):
-    """Load a file of save_weights into `modules`, set them to eval mode and return its meta, which must have `names`.
+def load_weights(path, needs=None, **modules):
+    """Load a file of save_weights into `modules`, set them to eval mode and return its meta.
 
-    Raises UserError if the file is missing, damaged (by its checksums) or another model's, has numbers that are not finite, or
-    holds code.
+    `needs`: {what the meta must say: the values that this may have}. Raises UserError if the file is missing, damaged (by its
+    checksums) or another model's, lacks any of these, has numbers that are not finite, or holds code.
     """
     try:
         state = load_checked(path, "meta", "modules")
@@ -81,9 +81,14 @@ def load_weights(path, *names, **modules):
             if not is_finite(module.state_dict()):
                 raise ValueError(f"the {name} in it has numbers that are not finite")
             module.eval()
-        if missing := set(names) - state["meta"].keys():
+        meta, needs = state["meta"], needs or {}
+        if missing := needs.keys() - meta.keys():
             raise ValueError(f"it does not say its {', '.join(sorted(missing))}")
-        return state["meta"]
+        for name, values in needs.items():
+            # by its type, too: 12.0 is in range(99), and 1 equals True
+            if type(meta[name]) is not type(values[0]) or meta[name] not in values:
+                raise ValueError(f"its {name} is {meta[name]!r}, which no training gives it")
+        return meta
     except FileNotFoundError:
         raise UserError(f"the weights {path} do not exist") from None
     except Exception as error:      # a damaged or foreign file can fail anywhere in the unpickler, in any way
