@@ -1,4 +1,4 @@
-"""What DANN and ADDA share: the three pairs of digit domains, source augmentation, evaluation, the grader's csv."""
+"""What DANN and ADDA share: the pairs of digit domains, augmentation, pseudo-labels, evaluation, the grader's csv."""
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -90,9 +90,6 @@ def augment(images, settings, backgrounds=None):
     return images
 
 
-NO_LABEL = -100     # which F.cross_entropy leaves out
-
-
 def augment_target(images, settings):
     """Digits of the target float [N, 3, H, W] in [0, 1] -> the same, changed as the AUGMENTATION settings say.
 
@@ -101,6 +98,16 @@ def augment_target(images, settings):
     if settings["rotation"] or settings["shift"]:
         images = change_geometry(images, settings["rotation"], (1, 1), settings["shift"])
     return images
+
+
+def augment_pair(source_images, target_images, settings):
+    """A batch of each domain, float [N, 3, H, W] in [0, 1] -> the same, the source's changed by `augment`, on backgrounds from
+    the target's, and the target's by `augment_target`.
+    """
+    return augment(source_images, settings, backgrounds=target_images), augment_target(target_images, settings)
+
+
+NO_LABEL = -100     # which F.cross_entropy leaves out
 
 
 class PseudoLabels(nn.Module):
@@ -191,14 +198,10 @@ def probabilities(network, batches, device):
     return torch.cat([network(normalise(to_float(batch.to(device)))).softmax(dim=1).cpu() for batch in batches])
 
 
-def predict(network, images, device, batch_size=256):
-    """The most probable digit of each of the images uint8 [N, 3, 28, 28], as `probabilities`: int64 [N] on the CPU."""
-    return probabilities(network, progress(images.split(batch_size), "predicting"), device).argmax(dim=1)
-
-
 def accuracy(network, digits, device):
-    """Fraction of the `digits` (common.data.layout.Digits) that the network (see `predict`) labels rightly, 0 to 1."""
-    return (predict(network, digits.images, device) == digits.labels).double().mean().item()
+    """Fraction of the `digits` (common.data.layout.Digits) that the network (see `probabilities`) labels rightly, 0 to 1."""
+    found = probabilities(network, progress(digits.images.split(256), "predicting"), device).argmax(dim=1)
+    return (found == digits.labels).double().mean().item()
 
 
 def label_target_train(network, target, device, folder):

@@ -16,6 +16,7 @@ from common.adaptation import (
     absent_digits,
     accuracy,
     augment,
+    augment_pair,
     augment_target,
     check_pair,
     label_target_train,
@@ -23,7 +24,7 @@ from common.adaptation import (
     make_network,
     probabilities,
 )
-from common.cli import UserError, run_command
+from common.cli import run_command
 from common.data.layout import DOMAINS
 from common.training.augment import normalise, to_float
 from common.training.device import autocast, compiled, compiling_pays, on_device
@@ -33,7 +34,7 @@ from common.training.settings import Needed, Setting, read_settings
 from common.training.steps import (
     SCHEDULES,
     Averages,
-    Descent,
+    ScheduledAdam,
     accuracy_of,
     binary_cross_entropy,
     random_batch,
@@ -135,7 +136,7 @@ def augment_labelled(images, settings, target_images):
     return augment(images, settings, to_float(target_images[random_batch(len(target_images), images)]))
 
 
-def train_on_labels(run, until, extractor, classifier, learn, labelled, target_images, shuffled):
+def train_on_labels(run, until, extractor, classifier, optimizer, labelled, target_images, shuffled):
     """Train the two on the `labelled` Digits up to the epoch `until`: the bounds, and DANN's first epochs."""
     precision = autocast(run.device, run.settings["precision"])
     while run.epoch < until:
@@ -146,12 +147,12 @@ def train_on_labels(run, until, extractor, classifier, learn, labelled, target_i
             images, labels = to_float(labelled.images[indices]), labelled.labels[indices]
             images = prepare(normalise(augment_labelled(images, run.settings, target_images)), run.settings)
             loss, logits = supervised_step(extractor, classifier, images, labels, precision)
-            learn(loss)
+            optimizer.descend(loss)
             losses.add(label_loss=loss, train_accuracy=accuracy_of(logits, labels))
         run.end_epoch(**losses.means())
 
 
-def adapt(run, adapt_from, networks, learn, source, target_images, pseudo_labels, shuffled):
+def adapt(run, adapt_from, networks, optimizer, source, target_images, pseudo_labels, shuffled):
     """DANN, from the epoch `adapt_from` to the last: learn the `source` Digits by features that both domains share."""
     settings, precision = run.settings, autocast(run.device, run.settings["precision"])
     while run.epoch < run.epochs:
@@ -164,19 +165,17 @@ def adapt(run, adapt_from, networks, learn, source, target_images, pseudo_labels
         domains = torch.tensor([1.0, 0.0], device=run.device).repeat_interleave(batches.shape[-1])
         for source_indices, target_indices in run.batches(batches, losses):
             # ours: the images are changed, those of the source into what a target's may be
-            target_batch = to_float(target_images[target_indices])
-            source_batch = augment(to_float(source.images[source_indices]), settings, backgrounds=target_batch)
-            target_batch = augment_target(target_batch, settings)
-            images = prepare(normalise(torch.cat([source_batch, target_batch])), settings)
+            changed = augment_pair(to_float(source.images[source_indices]), to_float(target_images[target_indices]), settings)
+            images = prepare(normalise(torch.cat(changed)), settings)
 
             labels = source.labels[source_indices]
-            progress = (learn.done / len(batches) - adapt_from) / (run.epochs - adapt_from)
+            progress = (optimizer.steps_done / len(batches) - adapt_from) / (run.epochs - adapt_from)
             weight = settings["domain_weight"] * reversal_weight(progress)
             label_loss, domain_loss, logits, target_logits, domain_scores = dann_step(
                 networks, images, labels, domains, weight, precision)
             # ours: labels that the network gives the target itself
             pseudo_loss, pseudo_share = pseudo_labels.loss(target_logits, target_indices)
-            learn(label_loss + domain_loss + settings["pseudo_weight"] * pseudo_loss)
+            optimizer.descend(label_loss + domain_loss + settings["pseudo_weight"] * pseudo_loss)
             losses.add(label_loss=label_loss, domain_loss=domain_loss, pseudo_loss=pseudo_loss, pseudo_share=pseudo_share,
                        domain_accuracy=((domain_scores > 0.5) == domains.bool()).float().mean(),
                        train_accuracy=accuracy_of(logits, labels))
@@ -219,25 +218,23 @@ def main():
     parameters = [parameter for network in networks for parameter in network.parameters()]
     adapt_from = min(settings["source_epochs"], epochs - 1) if mode == "dann" else epochs
     # a schedule for each phase: the first labels of target images are those of a network that has settled
-    learn = Descent(parameters, settings["lr"], settings["lr_schedule"], adapt_from * steps, (epochs - adapt_from) * steps)
+    optimizer = ScheduledAdam(parameters, settings["lr"], settings["lr_schedule"],
+                              adapt_from * steps, (epochs - adapt_from) * steps)
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"], settings["alignment"]).to(device)
-    run = Run(settings, epochs, networks._asdict() | dict(learn=learn, pseudo_labels=pseudo_labels))
+    run = Run(settings, epochs, networks._asdict() | dict(optimizer=optimizer, pseudo_labels=pseudo_labels))
     if run.finished:
         return
-    if learn.done != run.epoch * steps:
-        raise UserError(f"{run.folder} was begun by a version of this code whose epochs have other numbers of steps; "
-                        "choose another --run")
 
     images = (2 * epochs - adapt_from) * steps * batch_size      # those of both domains while adapting
     if not settings["eager"] and compiling_pays(device, images * settings["image_size"] ** 2):
         # for the steps; what is tested and kept are the plain networks, which share the weights
         networks = Networks(*compiled(networks))
-    train_on_labels(run, adapt_from, networks.extractor, networks.classifier, learn, labelled, target_images, shuffled)
+    train_on_labels(run, adapt_from, networks.extractor, networks.classifier, optimizer, labelled, target_images, shuffled)
     if mode == "dann":
         if run.epoch == adapt_from and settings["pseudo_weight"]:       # later, the checkpoint has them
             network = make_network(extractor, classifier, prepare, settings, device)
             pseudo_labels.start(probabilities(network, target.images.split(256), device))
-        adapt(run, adapt_from, networks, learn, labelled, target_images, pseudo_labels, shuffled)
+        adapt(run, adapt_from, networks, optimizer, labelled, target_images, pseudo_labels, shuffled)
 
     if run.writes:
         finish(run, extractor, classifier, len(labelled.images), target)

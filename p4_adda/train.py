@@ -16,7 +16,7 @@ from common.adaptation import (
     absent_digits,
     accuracy,
     augment,
-    augment_target,
+    augment_pair,
     check_pair,
     label_target_train,
     load_pair,
@@ -33,7 +33,7 @@ from common.training.settings import Needed, Setting, read_settings
 from common.training.steps import (
     SCHEDULES,
     Averages,
-    Descent,
+    ScheduledAdam,
     accuracy_of,
     random_batch,
     shuffled_batches,
@@ -80,10 +80,10 @@ class Networks(NamedTuple):
     target_encoder: nn.Module
     classifier: nn.Module
     discriminator: nn.Module
-    together: nn.Module
+    multilinear_map: nn.Module
 
 
-def train_source(run, networks, learn, source, target_images, shuffled):
+def train_source(run, networks, optimizer, source, target_images, shuffled):
     """Phase 1: source encoder and classifier learn the labelled `source` Digits (Tzeng et al. 2017, eq. 9, first line)."""
     settings, precision = run.settings, autocast(run.device, run.settings["precision"])
     encoder, classifier = networks.source_encoder, networks.classifier
@@ -98,42 +98,42 @@ def train_source(run, networks, learn, source, target_images, shuffled):
             with precision:
                 logits = classifier(encoder(prepare(images, settings)))
             loss = F.cross_entropy(logits, labels)
-            learn(loss)
+            optimizer.descend(loss)
             losses.add(label_loss=loss, train_accuracy=accuracy_of(logits, labels))
         run.end_epoch(**losses.means())
 
 
-def adda_step(networks, learn_discriminator, source_images, target_images, conditional, precision):
-    """A step of the adaptation (Tzeng et al. 2017, eq. 9, other lines): the discriminator's, and the target encoder's loss.
+def adda_step(networks, discriminator_optimizer, source_images, target_images, conditional, precision):
+    """Tzeng et al. 2017, eq. 9, other lines: takes the discriminator's step; the caller descends the target encoder's loss.
 
     Images float [N, 3, 28, 28]; `precision`, the context of forward passes. Returns both losses, the discriminator's
     accuracy, and the logits [N, 10] of the target's images.
     """
-    source_encoder, target_encoder, classifier, discriminator, together = networks
+    source_encoder, target_encoder, classifier, discriminator, multilinear_map = networks
     with precision:
         source_features = source_encoder(source_images)     # which is frozen, as the classifier is
         target_features = target_encoder(target_images)
         logits = classifier(target_features)
         source_seen, target_seen = source_features, target_features
         if conditional:     # ours: the discriminator sees predictions too
-            source_seen = together(source_features, classifier(source_features))
-            target_seen = together(target_features, logits)
-        guesses = discriminator(torch.cat([source_seen, target_seen.detach()]))
+            source_seen = multilinear_map(source_features, classifier(source_features))
+            target_seen = multilinear_map(target_features, logits)
+        domain_scores = discriminator(torch.cat([source_seen, target_seen.detach()]))
     # the discriminator learns to tell the domains apart; detach keeps its gradient out of the target encoder
-    is_source = torch.full((len(source_features),), SOURCE, device=guesses.device)
-    is_target = torch.full((len(target_features),), TARGET, device=guesses.device)
-    truth = torch.cat([is_source, is_target])
-    discriminator_loss = F.nll_loss(guesses, truth)
-    learn_discriminator(discriminator_loss)
+    source_label = torch.full((len(source_features),), SOURCE, device=domain_scores.device)
+    target_label = torch.full((len(target_features),), TARGET, device=domain_scores.device)
+    domains = torch.cat([source_label, target_label])
+    discriminator_loss = F.nll_loss(domain_scores, domains)
+    discriminator_optimizer.descend(discriminator_loss)
 
     # the target encoder learns with inverted labels: its features are to be taken for the source's
     with precision:
-        guesses_for_target = discriminator(target_seen)
-    encoder_loss = F.nll_loss(guesses_for_target, is_source)
-    return discriminator_loss, encoder_loss, accuracy_of(guesses, truth), logits
+        target_scores = discriminator(target_seen)
+    encoder_loss = F.nll_loss(target_scores, source_label)
+    return discriminator_loss, encoder_loss, accuracy_of(domain_scores, domains), logits
 
 
-def adapt(run, networks, learn_discriminator, learn_encoder, source, target_images, pseudo_labels, shuffled):
+def adapt(run, networks, discriminator_optimizer, encoder_optimizer, source, target_images, pseudo_labels, shuffled):
     """Phase 2: source encoder and classifier are frozen. The target encoder learns to give features that the discriminator
     takes for the source's, while the discriminator learns to tell them apart."""
     settings, precision = run.settings, autocast(run.device, run.settings["precision"])
@@ -146,16 +146,15 @@ def adapt(run, networks, learn_discriminator, learn_encoder, source, target_imag
         batches = torch.stack([shuffled(len(source.images)), shuffled(len(target_images))], dim=1)
         for source_indices, target_indices in run.batches(batches, losses):
             # ours: the images are changed, those of the source into what a target's may be
-            target_batch = to_float(target_images[target_indices])
-            source_batch = augment(to_float(source.images[source_indices]), settings, backgrounds=target_batch)
-            target_batch = augment_target(target_batch, settings)
+            changed = augment_pair(to_float(source.images[source_indices]), to_float(target_images[target_indices]), settings)
+            source_batch, target_batch = (prepare(normalise(images), settings) for images in changed)
 
             discriminator_loss, encoder_loss, domain_accuracy, logits = adda_step(
-                networks, learn_discriminator, prepare(normalise(source_batch), settings),
-                prepare(normalise(target_batch), settings), settings["conditional"], precision)
+                networks, discriminator_optimizer, source_batch, target_batch, settings["conditional"], precision)
             # ours: labels that the network gives the target itself
             pseudo_loss, pseudo_share = pseudo_labels.loss(logits, target_indices)
-            learn_encoder(settings["adversarial_weight"] * encoder_loss + settings["pseudo_weight"] * pseudo_loss)
+            encoder_optimizer.descend(
+                settings["adversarial_weight"] * encoder_loss + settings["pseudo_weight"] * pseudo_loss)
             losses.add(discriminator_loss=discriminator_loss, encoder_loss=encoder_loss, pseudo_loss=pseudo_loss,
                        pseudo_share=pseudo_share, domain_accuracy=domain_accuracy)
         run.end_epoch(**losses.means())
@@ -199,26 +198,26 @@ def main():
         LeNetEncoder2(), LeNetEncoder2(), LeNetClassifier(), Discriminator())), MultilinearMap(500).to(device))
     source_encoder, target_encoder, classifier, discriminator, _ = networks
     schedule, betas = settings["lr_schedule"], (settings["beta1"], 0.999)
-    learn_source = Descent([*source_encoder.parameters(), *classifier.parameters()], settings["lr"], schedule,
-                           settings["source_epochs"] * source_steps)
-    learn_encoder = Descent(target_encoder.parameters(), settings["encoder_lr"], schedule, settings["epochs"] * steps,
-                            betas=betas)
-    learn_discriminator = Descent(discriminator.parameters(), settings["discriminator_lr"], schedule,
-                                  settings["epochs"] * steps, betas=betas)
+    source_optimizer = ScheduledAdam([*source_encoder.parameters(), *classifier.parameters()], settings["lr"], schedule,
+                                     settings["source_epochs"] * source_steps)
+    encoder_optimizer = ScheduledAdam(target_encoder.parameters(), settings["encoder_lr"], schedule,
+                                      settings["epochs"] * steps, betas=betas)
+    discriminator_optimizer = ScheduledAdam(discriminator.parameters(), settings["discriminator_lr"], schedule,
+                                            settings["epochs"] * steps, betas=betas)
     pseudo_labels = PseudoLabels(len(target_images), settings["pseudo_confidence"], settings["alignment"]).to(device)
     run = Run(settings, settings["source_epochs"] + settings["epochs"], networks._asdict() | dict(
-        learn_source=learn_source, learn_encoder=learn_encoder, learn_discriminator=learn_discriminator,
-        pseudo_labels=pseudo_labels))
+        source_optimizer=source_optimizer, encoder_optimizer=encoder_optimizer,
+        discriminator_optimizer=discriminator_optimizer, pseudo_labels=pseudo_labels))
     if run.finished:
         return
 
-    train_source(run, networks, learn_source, source, target_images, functools.partial(shuffled, steps=source_steps))
+    train_source(run, networks, source_optimizer, source, target_images, functools.partial(shuffled, steps=source_steps))
     if run.epoch == settings["source_epochs"]:       # later, the checkpoint has what is set here
         target_encoder.load_state_dict(source_encoder.state_dict())
         if settings["pseudo_weight"]:       # ours: the first labels that the target gets are those of the source's network
             network = make_network(source_encoder, classifier, prepare, settings, device)
             pseudo_labels.start(probabilities(network, target.images.split(256), device))
-    adapt(run, networks, learn_discriminator, learn_encoder, source, target_images, pseudo_labels,
+    adapt(run, networks, discriminator_optimizer, encoder_optimizer, source, target_images, pseudo_labels,
           functools.partial(shuffled, steps=steps))
     if run.writes:
         finish(run, networks, source, target)

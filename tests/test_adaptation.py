@@ -19,7 +19,7 @@ from common.adaptation import (
 )
 from common.data.layout import Digits
 from common.training.augment import resize, to_float
-from common.training.steps import Descent, schedule_of
+from common.training.steps import ScheduledAdam, schedule_of
 
 PLAIN = {setting.name: setting.neutral for setting in AUGMENTATION}
 
@@ -201,36 +201,20 @@ def test_schedules_are_pytorchs():
         assert schedule_of(kind, 1000).tolist() == pytest.approx(theirs, abs={"cosine": 1e-9, "one-cycle": 0.04}[kind])
 
 
-def test_a_descent_takes_each_step_at_its_rate_and_goes_on():
+def test_scheduled_adam_takes_each_step_at_its_rate_and_goes_on():
     """Adam's first steps down a constant gradient are as long as the learning rate."""
     weight = torch.zeros(1, requires_grad=True)
-    learn = Descent([weight], 0.5, "cosine", 4)
+    optimizer = ScheduledAdam([weight], 0.5, "cosine", 4)
     for before in (0, 0.5):
         assert weight.item() == pytest.approx(-before)
-        learn(weight.sum())
-    assert weight.item() == pytest.approx(-0.5 - 0.5 * schedule_of("cosine", 4)[1].item()) and learn.done == 2
+        optimizer.descend(weight.sum())
+    assert weight.item() == pytest.approx(-0.5 - 0.5 * schedule_of("cosine", 4)[1].item()) and optimizer.steps_done == 2
     other = torch.tensor([weight.item()], requires_grad=True)
-    later = Descent([other], 0.5, "cosine", 4)
-    later.load_state_dict(copy.deepcopy(learn.state_dict()))
-    for one, parameter in ((learn, weight), (later, other)):
-        one(parameter.sum())
-    assert weight.item() == other.item() and later.done == 3
-
-
-def test_a_descent_goes_on_from_an_older_checkpoint():
-    """Which has PyTorch's scheduler, and an optimizer that could not be recorded."""
-    weight = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.Adam([weight], 0.5, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4)
-    weight.sum().backward()
-    optimizer.step()
-    schedule.step()
-    learn = Descent([weight], 0.5, "cosine", 4)
-    learn.load_state_dict({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()})
-    before = weight.item()
-    learn(weight.sum())
-    assert before - weight.item() == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-4)
-    assert learn.done == 2 and learn.optimizer.param_groups[0]["capturable"]
+    later = ScheduledAdam([other], 0.5, "cosine", 4)
+    later.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for one, parameter in ((optimizer, weight), (later, other)):
+        one.descend(parameter.sum())
+    assert weight.item() == other.item() and later.steps_done == 3
 
 
 def test_what_a_run_says_of_its_target_without_labels(tmp_path):

@@ -205,17 +205,19 @@ def test_resume_refuses_a_run_of_a_version_with_fewer_settings(train, tmp_path):
         train("p1_vae", tmp_path, "--epochs", "1", "--resume")
 
 
-def test_resume_refuses_a_run_whose_epochs_had_other_numbers_of_steps(train, interrupted, tmp_path, monkeypatch):
-    """As DANN's had when an epoch was a pass over the larger domain."""
-    with monkeypatch.context() as before:
-        before.setattr("p3_dann.train.shuffled_batches",
-                       lambda count, batch_size, steps, device: shuffled_batches(count, batch_size, steps + 1, device))
-        undo = interrupted(epochs=1)
-        with pytest.raises(KeyboardInterrupt):
-            train("p3_dann", tmp_path, *SMALL["p3_dann"])
-        undo()
-    with pytest.raises(UserError, match="whose epochs have other numbers of steps; choose another --run"):
+def test_resume_refuses_a_checkpoint_with_other_parts(train, interrupted, tmp_path):
+    """As that of another version, whose optimizers have other names."""
+    undo = interrupted(epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        train("p3_dann", tmp_path, *SMALL["p3_dann"])
+    undo()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state["parts"]["learn"] = state["parts"].pop("optimizer")
+    torch.save(state, tmp_path / "checkpoint.pt")
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(UserError, match=r"\(it is of another version, without optimizer\); start again in another --run"):
         train("p3_dann", tmp_path, "--resume")
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
 def test_shuffled_batches_cycle_evenly():

@@ -30,8 +30,8 @@ def needs_host():
 def recording(device, averages, eager=False):
     """Within an epoch's loop, gives a function of a batch, an int64 tensor of one shape, for `yield from step(batch)`.
 
-    That hands the batch to the loop's body or, once a step is recorded, replays it and leaves the body out. With `eager`, or on
-    a CPU, the body gets every batch. `averages` are the Averages to which the body adds.
+    That hands the batch to the loop's body or, once a step is recorded, replays it and leaves the body out. With `eager`, on
+    a CPU, or of several processes, the body gets every batch. `averages` are the Averages to which the body adds.
     """
     global _step
     if eager or not can_record(device):

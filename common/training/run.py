@@ -10,6 +10,7 @@ A run folder holds everything of a run:
     checkpoint_before.pt    the same of the epoch before, used where checkpoint.pt is damaged
     .lock            held while a process trains into the folder
     weights.pt       what inference and figures need, written at the end
+    target_train.csv    what DANN and ADDA call the target's training images
     summary.json     test metrics and cost, written last: a run that has one is finished
 """
 import contextlib
@@ -143,6 +144,8 @@ class Run:
         return state
 
     def _go_on_from(self, state):
+        if missing := self.parts.keys() - state["parts"].keys():
+            raise ValueError(f"it is of another version, without {some_of(sorted(missing))}")
         for name, part in self.parts.items():
             part.load_state_dict(state["parts"][name])
         torch.set_rng_state(state["random_cpu"])
@@ -153,8 +156,8 @@ class Run:
     def batches(self, indices, averages):
         """Iterate over the batches of one epoch behind a progress bar that shows the losses so far.
 
-        On a GPU the loop's body sees only the first three: what it does with the third is recorded, and replayed for the others
-        (see recording.py). With --eager it sees all.
+        Where steps are recorded, as usually on a GPU, the loop's body sees only the first three: what it does with the third is
+        replayed for the others (see recording.py).
 
         Raises UserError soon after a loss is no finite number: at once on a CPU, within CHECK_EVERY steps on a GPU.
         """

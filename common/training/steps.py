@@ -44,46 +44,41 @@ class Adam(torch.optim.Adam):
     def __init__(self, parameters, lr, betas=(0.9, 0.999)):
         super().__init__(parameters, lr, betas, fused=True, capturable=True)
 
-    def load_state_dict(self, state):
-        super().load_state_dict(state)
-        for group in self.param_groups:
-            group["capturable"] = True      # also after a checkpoint of an older version
 
+class ScheduledAdam:
+    """Adam and its learning rate's schedule, see `schedule_of`.
 
-class Descent:
-    """Adam and its learning rate's schedule (see `schedule_of`): called with a loss, it takes a step down its gradient.
-
-    Of several `phases`, the numbers of their steps, each has the whole schedule. `done`, int64 of no dimension on the
+    Of several `phases`, the numbers of their steps, each has the whole schedule. `steps_done`, int64 of no dimension on the
     parameters' device, counts the steps.
     """
 
     def __init__(self, parameters, lr, schedule, *phases, betas=(0.9, 0.999)):
-        self.optimizer = Adam(parameters, lr, betas)
-        device = self.optimizer.param_groups[0]["params"][0].device
+        self.adam = Adam(parameters, lr, betas)
+        device = self.adam.param_groups[0]["params"][0].device
         # tensors, because they differ from step to step: see recording.py
         self.rates = (lr * torch.cat([schedule_of(schedule, steps) for steps in phases])).to(device, torch.float32)
-        self.rate, self.done = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
+        self.rate, self.steps_done = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
         self._use_rate()
 
     def _use_rate(self):
-        for group in self.optimizer.param_groups:
+        for group in self.adam.param_groups:
             group["lr"] = self.rate
 
-    def __call__(self, loss):
-        self.rate.copy_(self.rates.take(self.done))
-        self.done += 1
-        self.optimizer.zero_grad()
+    def descend(self, loss):
+        """Take a step down the gradient of `loss`."""
+        self.rate.copy_(self.rates.take(self.steps_done))
+        self.steps_done += 1
+        self.adam.zero_grad()
         loss.backward()
-        self.optimizer.step()
+        self.adam.step()
 
     def state_dict(self):
-        return {"optimizer": self.optimizer.state_dict(), "done": self.done}
+        return {"adam": self.adam.state_dict(), "steps_done": self.steps_done}
 
     def load_state_dict(self, state):
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.adam.load_state_dict(state["adam"])
         self._use_rate()
-        # an older version's checkpoint has PyTorch's scheduler
-        self.done.fill_(int(state["done"] if "done" in state else state["schedule"]["last_epoch"]))
+        self.steps_done.fill_(int(state["steps_done"]))
 
 
 def accuracy_of(logits, labels):
