@@ -40,7 +40,7 @@ from common.files import RUN_FOLDERS, make_folder, read_json, write_json
 from common.report.page import assemble
 from common.report.section import check_out
 from common.runs.jobs import Job, python, run_jobs
-from common.runs.plan import COLLAPSE, DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, same_trainings, select
+from common.runs.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, is_usual, same_trainings, select
 from common.runs.read import read_metrics
 from common.training.device import pick_device
 from common.training.run import check_folder, has_summary
@@ -149,11 +149,7 @@ def plan(args, given):
         of_preset = full_settings(TABLES[run.problem], {"preset": args.preset})
         settings = of_preset | run.defining | {"data": str(args.data.resolve()), "problem": PACKAGES[run.problem]}
         settings |= {name: value for name, value in given.items() if name in settings and name not in run.defining}
-        weight = run.defining.get("kl_weight")
-        if weight is not None and run.selector not in (args.only or ()) and (
-                weight == of_preset["kl_weight"] or args.preset == "sample" and weight != 1):
-            continue        # the run p1 has that weight already, or the preset is for minutes
-        if run is COLLAPSE and args.preset != "sample" and run.selector not in (args.only or ()):
+        if not is_usual(run, of_preset) and run.selector not in (args.only or ()):
             continue
         if missing := [name for name in datasets_of(settings) if not has_dataset(args.data, name)]:
             what = f"{run.problem} {settings['source']}-{settings['target']}" if "source" in settings else run.problem

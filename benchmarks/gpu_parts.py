@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.levers import DANN, DANN_LEVERS
+from benchmarks.levers import DANN_LEVERS
 from benchmarks.measure import ceilings, report_settings, stepping, train, train_watched
 from benchmarks.pack import unpack, write_split
 from benchmarks.throughput import measure
@@ -38,6 +38,7 @@ from common.runs.jobs import Job, python, run_jobs
 from common.runs.plan import PACKAGES, RUNS
 from common.training.device import hardware_name, pick_device, pick_precision
 from common.training.run import git_revision
+from common.training.settings import words_of
 from tests.gpu_checks import CHECKS
 
 MARK = "@on_gpu "
@@ -250,10 +251,10 @@ def full_size(place):
         yield f"4 at once {selector[:2]}", partial(at_once, place, selector)
 
 
-def words_of(selector):
+def planned(selector):
     """A run of the plan by its selector: (its problem, its folder's name, the flags that make it that run)."""
     run = next(run for run in RUNS if run.selector == selector)
-    return run.problem, run.folder, [word for name, value in run.defining.items() for word in (f"--{name}", str(value))]
+    return run.problem, run.folder, [*words_of(run.defining)]
 
 
 def kind_of(selector):
@@ -261,8 +262,6 @@ def kind_of(selector):
     problem = selector.split(":")[0]
     if problem in ("p1", "p2"):
         return {"p1": "p1", "p2": "p2:uniform"}[problem]
-    if selector == "p4:collapse":       # other settings of the same training
-        return "p4:usps-mnistm"
     return selector
 
 
@@ -272,7 +271,7 @@ def two_epochs(problem):
 
 def cost(place, selector):
     """Train that run for two epochs (of ADDA, of either phase): the seconds in all, and each epoch's as it was counted."""
-    problem, name, flags = words_of(selector)
+    problem, name, flags = planned(selector)
     folder, data = emptied(place.scratch / "kinds" / name), place.official()
     started = time.monotonic()
     with stepping(problem, longer=report_settings(problem)["epochs"] / 2):
@@ -289,7 +288,7 @@ def seconds_of_epochs(folder):
 
 def at_once(place, selector):
     """An epoch of a run that has the device to itself, and of four such runs side by side, each a process."""
-    problem, _, flags = words_of(selector)
+    problem, _, flags = planned(selector)
     folder, data = emptied(place.scratch / "at_once"), place.official()
     short = ("--epochs", "2", *(("--source-epochs", "1") if problem == "p4" else ()),
              *(("--steps-per-epoch", steps) if (steps := STEPS.get(problem)) and place.gpu else ()))
@@ -298,14 +297,11 @@ def at_once(place, selector):
         return [Job(name, [*python(f"{PACKAGES[problem]}.train"), "--data", str(data), "--run",
                            str(folder / name), *flags, *place.words(problem), *short]) for name in names]
     count = 4 if place.gpu else 2
-    walls = []
     for names in (["alone"], [f"beside_{i}" for i in range(count)]):
-        started = time.monotonic()
         if failed := run_jobs(jobs(names), count):
             raise UserError(f"{len(failed)} of {len(names)} trainings failed; log.txt says why")
-        walls.append(time.monotonic() - started)
     alone, *beside = (seconds_of_epochs(path)[-1] for path in sorted(folder.iterdir()))
-    return {"count": count, "alone": alone, "beside": beside, "seconds": walls}
+    return {"count": count, "alone": alone, "beside": beside}
 
 
 def figures(place):
@@ -319,7 +315,7 @@ def figures(place):
                        for problem in there], len(PACKAGES))
     if failed:
         raise UserError(f"{', '.join(failed)} could not be drawn; log.txt says why")
-    return {"seconds": time.monotonic() - started, "problems": there}
+    return {"seconds": time.monotonic() - started}
 
 
 # ---- 5: real data ----------------------------------------------------------------------------------------------------
@@ -355,10 +351,10 @@ def real_runs():
                 for seed in range(3) for pair in pairs for selector in selectors]
     tuned = three_seeds("p4:{}", "p3:{}:dann")
     bounds = three_seeds("p3:{}:source", "p3:{}:target")
-    # of DANN, what levers' study leaves out, the adversary first, at full length
-    off = [line.flags.removeprefix(DANN[1]) for line in DANN_LEVERS[1:]]
-    no_adversary = three_seeds("p3:{}:dann", flags=off[0]) + three_seeds("p4:{}", flags="--adversarial-weight 0")
-    dann_without = [run for flags in off[1:] for run in three_seeds("p3:{}:dann", flags=flags)]
+    no_adversary = three_seeds("p3:{}:dann", flags="--domain-weight 0") + three_seeds("p4:{}", flags="--adversarial-weight 0")
+    # what else levers' study of DANN leaves out, at full length
+    dann_without = [run for line in DANN_LEVERS if line.off not in ("", "--domain-weight 0")
+                    for run in three_seeds("p3:{}:dann", flags=line.off)]
     # in preset report an upper bound is the same training as another pair's lower bound; the slowest come last
     report = [(f"p4:{pair}", 0, "report") for pair in pairs] + [
         (f"p3:{pair}:{mode}", 0, "report") for mode in ("source", "dann") for pair in pairs]
@@ -366,7 +362,7 @@ def real_runs():
 
 
 def real_job(place, selector, seed, preset="tuned", *more):
-    problem, name, flags = words_of(selector)
+    problem, name, flags = planned(selector)
     small = () if place.gpu else ("--epochs", "1", "--source-epochs", "1", "--steps-per-epoch", "2")
     name = "_".join([preset, name, *(word.strip("-") for word in more), f"seed{seed}"])
     # the words of docs/adaptation.csv first, in its order
@@ -391,7 +387,6 @@ def train_real(place, jobs):
             tell_finished()
     watcher = threading.Thread(target=look)
     watcher.start()
-    started = time.monotonic()
     try:
         with multi_process_service(place.gpu and len(jobs) > 1):
             failed = run_jobs(jobs, AT_ONCE)
@@ -401,7 +396,7 @@ def train_real(place, jobs):
         tell_finished()
     if failed:
         raise UserError(f"{', '.join(failed)} failed; log.txt says why")
-    return {"seconds": time.monotonic() - started, "runs": [job.name for job in jobs]}
+    return {"runs": [job.name for job in jobs]}
 
 
 # ---- running a part --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What each part of preset `tuned` contributes, and what ADDA's adversary does alone: short trainings on all pairs.
+"""What each part of preset `tuned` contributes, and what ADDA's adversary does alone: short trainings.
 
     python3 -m benchmarks.levers levers --data hw3_data --runs runs/levers --out docs/levers.csv
     python3 -m benchmarks.levers dann_levers --data hw3_data --runs runs/dann_levers --out docs/dann_levers.csv
@@ -32,12 +32,13 @@ class Line(NamedTuple):
     flags: str          # of its training
     pairs: tuple = PAIRS        # those that are trained
     module: str = ADDA[0]
+    off: str = ""       # those of the flags that leave a part of `tuned` out
 
 
 def without(name, off="", pairs=PAIRS, of=ADDA):
     """The Line of `tuned`, ADDA or DANN, without one part, which the flags `off` leave out."""
     module, flags = of
-    return Line(name, "_".join(off.replace("--", "").split()) or "all", f"{flags} {off}".strip(), pairs, module)
+    return Line(name, "_".join(off.replace("--", "").split()) or "all", f"{flags} {off}".strip(), pairs, module, off)
 
 
 LEVERS = (

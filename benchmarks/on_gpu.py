@@ -23,7 +23,7 @@ from benchmarks.measure import VARIANTS, report_settings
 from benchmarks.throughput import CEILING, SPEED, Speed, ceiling_row, speed_row
 from common.cli import CommandParser, any_path, duration, format_table, lock, number, run_command, say
 from common.files import REPOSITORY, read_json, write_json
-from common.runs.plan import PACKAGES, RUNS, same_trainings
+from common.runs.plan import PACKAGES, RUNS, is_usual, same_trainings
 
 SCRATCH = REPOSITORY / ".on_gpu"        # data and runs, which the next call uses again; OUT has three small files
 SHARES = {"hardware": 2, "correctness": 5, "throughput": 9, "full_size": 7, "real_data": 7}     # of the time that is left
@@ -135,7 +135,8 @@ def tables_of_full_size(parts):
     start = of(parts, "hardware").get("start", {}).get("seconds", 0)
     rows, total = [], Counter()
     presets = {problem: report_settings(problem) for problem in PACKAGES}
-    trained = [run for run in RUNS if not same_trainings(run.selector, presets[run.problem])]
+    trained = [run for run in RUNS if is_usual(run, presets[run.problem])
+               and not same_trainings(run.selector, presets[run.problem])]
     for kind, runs in Counter(kind_of(run.selector) for run in trained).items():
         if kind not in found:
             continue

@@ -13,9 +13,10 @@ import shlex
 import statistics
 from typing import NamedTuple
 
-from common.cli import CommandParser, UserError, any_path, one_line, path_to_write, run_command, say
+from common.cli import CommandParser, UserError, any_path, one_line, path_to_write, run_command, say, some_of
 from common.data.csv_files import read_labels
 from common.files import read_json, written_whole
+from common.runs.plan import PLACE
 
 # the run's test metric, where its summary does not say which is listed: the first of these that it has
 METRICS = ("target_accuracy", "test_mse", "diversity")
@@ -39,10 +40,17 @@ def command_of(config):
     return shlex.join(kept)
 
 
-def same_data(config, other):
-    """Whether two runs, by the content of their config.json, saw the same images and labels, as far as both say."""
+def unlike(config, other):
+    """In what two runs of one command are not the same training, by the content of their config.json: names, sorted.
+
+    They may differ in the seed and the place. Of versions whose presets differ, the command is the same and a setting is not;
+    one that a run lacks is taken for off. Of the data, what both say counts.
+    """
+    ours, theirs = config["settings"], other["settings"]
+    settings = {name for name in ours.keys() | theirs.keys() if (ours.get(name) or None) != (theirs.get(name) or None)}
     ours, theirs = (content.get("data_digests") or {} for content in (config, other))
-    return all(ours[split] == theirs[split] for split in ours.keys() & theirs.keys())
+    splits = {split for split in ours.keys() & theirs.keys() if ours[split] != theirs[split]}
+    return sorted(settings - {"seed", *PLACE} | splits)
 
 
 class Finished(NamedTuple):
@@ -114,8 +122,8 @@ def row_of(command, metric, runs):
 def table_of(folders):
     """The rows, see `row_of`, for the finished runs whose run folders lie in one of the `folders`, sorted by command.
 
-    What is no run of ours is left out and named, and so is one that saw other data than those before it of its command, or has
-    a seed that is there already. Raises UserError if there is no finished run.
+    What is no run of ours is left out and named, and so is one that had other settings or data than those before it of its
+    command, or has a seed that is there already. Raises UserError if there is no finished run.
     """
     groups = {}
     for run_folder in sorted({path.parent for folder in folders for path in folder.glob("*/summary.json")}):
@@ -123,8 +131,8 @@ def table_of(folders):
             run = Finished.read(run_folder)
             group = groups.setdefault((command_of(run.config), run.metric), {})
             for there, other in group.items():
-                if not same_data(run.config, other.config):
-                    raise UserError(f"it saw other data than {there}, which has the same command")
+                if names := unlike(run.config, other.config):
+                    raise UserError(f"{there} has the same command, but not the same {some_of(names)}")
                 if run.config["settings"]["seed"] == other.config["settings"]["seed"]:
                     raise UserError(f"{there} has the same command and seed, and is counted")
             group[run_folder] = run

@@ -7,7 +7,7 @@ import contextlib
 
 from common.cli import CommandParser, UsageError, UserError, any_path, path_to_write, run_command, say
 from common.files import REPOSITORY, read_json, write_json, written_whole
-from common.results import Finished, command_of, same_data
+from common.results import Finished, command_of, unlike
 from common.runs.plan import PACKAGES, PAIRS
 from common.training.weights import load_file, save_file
 
@@ -31,7 +31,7 @@ def seeds_beside(run, config):
         with contextlib.suppress(UserError):        # what is no run of ours
             other, summary, metric, _ = Finished.read(folder)
             alike = (command_of(other), other["git_revision"]) == (command_of(config), config["git_revision"])
-            if alike and same_data(other, config):
+            if alike and not unlike(other, config):
                 found.setdefault(str(other["settings"]["seed"]), summary[metric])
     return dict(sorted(found.items(), key=lambda item: int(item[0])))
 

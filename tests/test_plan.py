@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import common.sample_data
 import hw_report
@@ -347,6 +348,7 @@ def test_data_for_nothing_is_one_line(tmp_path, monkeypatch, capsys):
 # ---- several at once -------------------------------------------------------------------------------------------------
 
 def test_runs_side_by_side_have_the_weights_of_one_alone(again, undrawn, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))     # as the one, which was trained in this process
     call(monkeypatch, capsys, *again, "p3:usps-mnistm:source", "--jobs", "2", "--runs", "both")
     assert Path("both/p3_usps-mnistm_source/summary.json").is_file()
     assert_same_weights(Path("runs/sample/p4_usps-mnistm"), Path("both/p4_usps-mnistm"))

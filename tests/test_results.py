@@ -61,7 +61,19 @@ def test_runs_on_other_data_make_no_mean(tmp_path, monkeypatch, capsys):
     row, = table(monkeypatch, tmp_path / "runs", out=tmp_path / "table.csv").values()
     assert (row["seeds"], row["mean"], row["command"]) == ("3", "0.7133", " ".join(COMMAND))
     line, _ = capsys.readouterr().out.splitlines()
-    assert line == f"Left out {tmp_path / 'runs/2'}: it saw other data than {tmp_path / 'runs/1'}, which has the same command"
+    assert line == f"Left out {tmp_path / 'runs/2'}: {tmp_path / 'runs/1'} has the same command, but not the same usps/train"
+
+
+def test_runs_of_versions_whose_presets_differ_make_no_mean(tmp_path, monkeypatch, capsys):
+    """A setting that is off may be one that a version did not have."""
+    for seed, setting in enumerate(({}, {"target_images": 12000}, {"target_images": 0}, {"lr": 0.1}, {"device": "cuda"})):
+        run_folder(tmp_path / "runs" / str(seed), ["--seed", str(seed)], 0.70 + seed / 100, "1234",
+                   settings={"seed": seed, "preset": "tuned", "lr": 0.2} | setting)
+    row, = table(monkeypatch, tmp_path / "runs", out=tmp_path / "table.csv").values()
+    assert (row["seeds"], row["mean"]) == ("3", "0.7200")
+    lines = capsys.readouterr().out.splitlines()[:2]
+    assert lines == [f"Left out {tmp_path / 'runs' / run}: {tmp_path / 'runs/0'} has the same command, but not the same {name}"
+                     for run, name in (("1", "target_images"), ("3", "lr"))]
 
 
 def test_a_seed_is_counted_once(tmp_path, monkeypatch, capsys):

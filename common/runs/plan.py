@@ -43,6 +43,18 @@ DEFINING = {name for run in RUNS for name in run.defining}
 PLACE = ("data", "device", "precision")         # settings that say where a run is trained, not what
 
 
+def is_usual(run, settings):
+    """Whether the report by a preset, which has these `settings` of the problem, has that run, asked for or not.
+
+    The run p1 has one of the KL weights already; preset sample, which is for minutes, has only the paper's besides, and alone
+    has COLLAPSE.
+    """
+    if run is COLLAPSE:
+        return settings["preset"] == "sample"
+    weight = run.defining.get("kl_weight")
+    return weight is None or weight != settings["kl_weight"] and (weight == 1 or settings["preset"] != "sample")
+
+
 def same_trainings(selector, settings):
     """The selectors of the runs that are the same training as that of `selector` with these settings, besides it.
 
