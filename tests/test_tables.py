@@ -597,7 +597,7 @@ def test_tables_and_figures_of_the_gan(tiny_data, tmp_path, monkeypatch):
     text = " ".join(block["text"] for block in section["blocks"] if block["kind"] == "text")
     assert "is 78.5 ± 36.1 for uniform and 180.5 ± 36.1 for Gaussian noise" in text
     share = 100 * 51 / (255 * faces.mean().item())
-    assert f"by 0.051 gray levels (root mean square) on average, {share:.0f} % of what two real faces do" in text
+    assert f"by 0.051 (root mean square of pixels in [0, 1]) on average, {share:.0f} % of what two real faces do" in text
     assert ("the GAN's samples have 3.0 times the sharpness of the VAE's. Two of the GAN's differ by 0.051 on average, two of "
             "the VAE's by 0.017.") in text
     assert "(epoch 2) to its end the generator's loss goes from 20.00 to 30.00" in text
