@@ -171,7 +171,7 @@ def main():
     if run.writes:
         samples = generate(averaged, fixed_noise[:len(test)])
         save_weights(run.folder / "weights.pt", run.meta(), generator=averaged.module)
-        run.finish(sharpness=sharpness(samples), diversity=pairwise_diversity(samples),
+        run.finish(diversity=pairwise_diversity(samples), sharpness=sharpness(samples),
                    real_sharpness=sharpness(test / 255), real_diversity=pairwise_diversity(test / 255),
                    train_images=len(train))
 
