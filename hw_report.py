@@ -43,7 +43,7 @@ from common.runs.jobs import Job, python, run_jobs
 from common.runs.plan import DEFINING, PACKAGES, SEVERAL_SEEDS, ReportRun, differences, is_usual, same_trainings, select
 from common.runs.read import read_metrics
 from common.training.device import pick_device
-from common.training.run import check_folder, has_summary
+from common.training.run import check_folder, is_finished
 from common.training.settings import PRESETS, add_settings, full_settings, neutral_values, words_of
 from hw_shipped import draw_shipped
 
@@ -74,7 +74,7 @@ class Training(NamedTuple):
         if wrong := differences(read_json(config, settings=dict), self.settings, digests(self.settings, digest_once), neutral):
             raise UserError(f"{self.folder} holds a run with {'; '.join(wrong)}; give another --runs, or --again to move it "
                             "aside and train anew")
-        return len(read_metrics(self.folder)), has_summary(self.folder)
+        return len(read_metrics(self.folder)), is_finished(self.folder)
 
 
 def read_arguments():

@@ -6,6 +6,7 @@ benchmarks/on_gpu.sh takes digits.zip from the repository's folder. A split is o
 large as its png files), and a text with its labels.
 """
 import io
+import re
 import shutil
 import zipfile
 
@@ -54,15 +55,21 @@ def unpack(path, root):
             for domain in DOMAINS:
                 for split in SPLITS:
                     labels = archive.read(f"{domain}/{split}.txt").decode()
-                    with Image.open(io.BytesIO(archive.read(f"{domain}/{split}.webp")), formats=["WEBP"]) as picture:
-                        grid = np.asarray(picture.convert("RGB"))
+                    content = io.BytesIO(archive.read(f"{domain}/{split}.webp"))
+                    try:
+                        with Image.open(content, formats=["WEBP"]) as picture:
+                            grid = np.asarray(picture.convert("RGB"))
+                    except OSError:         # Pillow's own, not the disk's
+                        raise ValueError(f"{domain}/{split}.webp is no picture") from None
                     rows = len(grid) // DIGIT_SIZE
+                    if not re.fullmatch("[0-9]+", labels) or rows != -(-len(labels) // COLUMNS):
+                        raise ValueError(f"{domain}/{split}.txt has no label for each digit")
                     images = grid.reshape(rows, DIGIT_SIZE, COLUMNS, DIGIT_SIZE, 3).transpose(0, 2, 1, 3, 4)
                     write_split(folder / "digits" / domain, split, ("label",), list(labels),
                                 images.reshape(-1, DIGIT_SIZE, DIGIT_SIZE, 3))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; python3 -m benchmarks.pack makes it") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, Image.UnidentifiedImageError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged, or not of python3 -m benchmarks.pack ({error})") from None
 
 

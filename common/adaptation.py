@@ -20,7 +20,7 @@ from common.training.augment import (
 from common.training.device import autocast, pick_device, pick_precision
 from common.training.distributed import gather
 from common.training.settings import Setting
-from common.training.weights import find_weights, load_weights
+from common.training.weights import demand_finite, find_weights, load_weights
 
 # (source, target), in the report's order
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"))
@@ -193,9 +193,10 @@ def probabilities(network, batches, device):
     """The probability of each digit for each image: float32 [N, 10] on the CPU.
 
     `batches` yields the images, uint8 [B, 3, 28, 28] on any device; `network` maps float [B, 3, 28, 28] in [-1, 1] to
-    logits [B, 10] and is in eval mode.
+    logits [B, 10] and is in eval mode. Raises UserError if it gives any that are not finite.
     """
-    return torch.cat([network(normalise(to_float(batch.to(device)))).softmax(dim=1).cpu() for batch in batches])
+    return demand_finite(torch.cat(
+        [network(normalise(to_float(batch.to(device)))).softmax(dim=1).cpu() for batch in batches]))
 
 
 def accuracy(network, digits, device):

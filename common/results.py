@@ -9,6 +9,7 @@ on them (percent). The minutes of a run are given where all ran on the same hard
 """
 import csv
 import itertools
+import math
 import shlex
 import statistics
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from common.cli import CommandParser, UserError, any_path, one_line, path_to_write, run_command, say, some_of
 from common.data.csv_files import read_labels
 from common.files import read_json, written_whole
-from common.runs.plan import PLACE
+from common.training.settings import PLACE
 
 # the run's test metric, where its summary does not say which is listed: the first of these that it has
 METRICS = ("target_accuracy", "test_mse", "diversity")
@@ -71,10 +72,15 @@ class Finished(NamedTuple):
         return cls(config, summary, metric_of(summary), read_labels(labels) if labels.is_file() else {})
 
 
+def is_number(value):
+    """Whether a value from a json file is a finite number."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 def metric_of(summary):
     """The name of a run's test metric, from the content of its summary.json. Raises UserError if it has no number for one."""
     for name in (str(summary.get("listed")), *METRICS):
-        if isinstance(summary.get(name), (int, float)):
+        if is_number(summary.get(name)):
             return name
     raise UserError(f"summary.json has no number for {', '.join(METRICS[:-1])} or {METRICS[-1]}")
 
@@ -82,10 +88,12 @@ def metric_of(summary):
 def agreement(runs):
     """How often two runs give a target's training image the same digit, 0 to 1: the mean over all pairs of runs.
 
-    None where no two have labels.
+    None where no two have labels, or the images' names differ, by which they are compared.
     """
     labels = [run.labels for run in runs if run.labels]
-    equal = [statistics.mean(one[name] == other.get(name) for name in one) for one, other in itertools.combinations(labels, 2)]
+    if any(one.keys() != labels[0].keys() for one in labels):
+        return None
+    equal = [statistics.mean(one[name] == other[name] for name in one) for one, other in itertools.combinations(labels, 2)]
     return statistics.mean(equal) if equal else None
 
 
@@ -97,7 +105,7 @@ def row_of(command, metric, runs):
     def mean(name):
         """None where a run does not have it."""
         found = [run.summary.get(name) for run in runs]
-        return statistics.mean(found) if all(isinstance(number, (int, float)) for number in found) else None
+        return statistics.mean(found) if all(map(is_number, found)) else None
 
     def cell(number, form):
         return "" if number is None else format(number, form)

@@ -5,10 +5,11 @@ how well runs of other seeds beside it did.
 """
 import contextlib
 
-from common.cli import CommandParser, UsageError, UserError, any_path, path_to_write, run_command, say
+from common.cli import CommandParser, UsageError, UserError, any_path, path_to_write, run_command, say, some_of
 from common.files import REPOSITORY, read_json, write_json, written_whole
-from common.results import Finished, command_of, unlike
+from common.results import Finished, command_of, metric_of, unlike
 from common.runs.plan import PACKAGES, PAIRS
+from common.training.settings import differing
 from common.training.weights import load_file, save_file
 
 
@@ -60,7 +61,8 @@ def main():
     args = parser.parse_args()
 
     config = read_json(args.run / "config.json", "git_revision", command=list, hardware=str, settings=dict)
-    summary = read_json(args.run / "summary.json")
+    summary = read_json(args.run / "summary.json", "epochs", "train_seconds")
+    metric_of(summary)
     state = load_file(args.run / "weights.pt", "meta", "modules")
     about = {"data": args.data, "command": command_of(config), "preset": config["settings"].get("preset"),
              "seed": config["settings"].get("seed"), "git_revision": config["git_revision"], "hardware": config["hardware"]}
@@ -75,7 +77,11 @@ def main():
         except UserError:
             raise UserError(f"{beside} already exists and does not describe weights; give {args.output.name} another name"
                             ) from None
+    elif args.output.exists():
+        raise UserError(f"{args.output} already exists, and no {beside.name} says that it is such weights; give another name")
     check_place(args.output, config["settings"])
+    if names := differing(state["meta"], config["settings"]):
+        raise UserError(f"{args.run / 'weights.pt'} is of another run than its config.json ({some_of(names)} differ)")
     half = {name: halve(module) for name, module in state["modules"].items()}
     about |= summary | {"seeds": seeds_beside(args.run, config)}
     args.output.parent.mkdir(parents=True, exist_ok=True)

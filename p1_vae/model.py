@@ -7,6 +7,7 @@ from torch import nn
 
 from common.training.augment import to_float
 from common.training.distributed import share, whole
+from common.training.weights import demand_finite
 
 LATENT_SIZE = 256
 
@@ -88,9 +89,12 @@ def encode(vae, images, batch_size=256):
 
 @torch.no_grad()
 def decode(vae, latents, batch_size=256):
-    """Latents float [N, 256] on the VAE's device -> images float32 [N, 3, 64, 64] in [0, 1], on the CPU (eval mode)."""
+    """Latents float [N, 256] on the VAE's device -> images float32 [N, 3, 64, 64] in [0, 1], on the CPU (eval mode).
+
+    Raises UserError if they are not finite.
+    """
     vae.eval()
-    return torch.cat([vae.decoder(batch).cpu() for batch in latents.split(batch_size)])
+    return demand_finite(torch.cat([vae.decoder(batch).cpu() for batch in latents.split(batch_size)]))
 
 
 def image_mse(reconstructions, images):

@@ -6,6 +6,8 @@ Radford, Metz & Chintala, Unsupervised Representation Learning with Deep Convolu
 import torch
 from torch import nn
 
+from common.training.weights import demand_finite
+
 NOISE_SIZE = 64
 
 
@@ -73,6 +75,9 @@ def make_noise(count, distribution, generator=None, device="cpu"):
 
 @torch.no_grad()
 def generate(generator, noise, batch_size=256):
-    """Faces float32 [N, 3, 64, 64] in [0, 1], on the CPU, for noise [N, 64] on the generator's device (eval mode)."""
+    """Faces float32 [N, 3, 64, 64] in [0, 1], on the CPU, for noise [N, 64] on the generator's device (eval mode).
+
+    Raises UserError if they are not finite.
+    """
     generator.eval()
-    return torch.cat([(generator(batch).cpu() + 1) / 2 for batch in noise.split(batch_size)])
+    return demand_finite(torch.cat([(generator(batch).cpu() + 1) / 2 for batch in noise.split(batch_size)]))

@@ -2,8 +2,8 @@
 from pathlib import Path
 
 from common import adaptation
-from common.cli import MOST, run_command
-from p3_dann.model import Classifier, FeatureExtractor, prepare
+from common.cli import run_command
+from p3_dann.model import IMAGE_SIZES, Classifier, FeatureExtractor, prepare
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -13,7 +13,7 @@ def load_network(path, device):
 
     Raises UserError if they are no DANN's.
     """
-    needs = {"image_size": range(1, MOST + 1), "standardise": (False, True)}
+    needs = {"image_size": IMAGE_SIZES, "standardise": (False, True)}
     return adaptation.load_network(path, device, prepare, needs, extractor=FeatureExtractor(), classifier=Classifier())
 
 

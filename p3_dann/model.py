@@ -8,6 +8,8 @@ from torch import nn
 
 from common.training.augment import resize, standardise
 
+IMAGE_SIZES = range(2, 1025)       # pixels a side; BatchNorm needs more than one place
+
 
 class FeatureExtractor(nn.Module):
     """images float [N, 3, H, W] in [-1, 1], or standardised -> features [N, 512]."""

@@ -41,7 +41,7 @@ from common.training.steps import (
     shuffled_batches,
 )
 from common.training.weights import save_weights
-from p3_dann.model import Classifier, Discriminator, FeatureExtractor, prepare
+from p3_dann.model import IMAGE_SIZES, Classifier, Discriminator, FeatureExtractor, prepare
 
 FLAGS = (
     Needed("source", DOMAINS, "domain with labels"),
@@ -64,6 +64,7 @@ SETTINGS = (       # why `tuned` differs from `report`: docs/adaptation.md
     Setting("classifier_gain",   float,    1.0,   10.0,   10.0, "factor on the classifier's first-layer weights at the start",
             neutral=1.0, note="without it, features averaged over all places, which differ little, are learned slowly"),
     Setting("image_size",        int,       28,     12,      6, "digits are resized to this many pixels a side",
+            bounds=(IMAGE_SIZES[0], IMAGE_SIZES[-1]),
             note="at 12 the extractor's receptive field of 11 pixels covers nearly all of the digit"),
     Setting("domain_weight",     float,   0.05,    0.1,    0.1, "largest weight of the reversed gradient",
             note="it grows from 0 to this; 1 in Ganin et al. 2016, not in the report; in the notebook that it cites 0.1, "

@@ -177,7 +177,7 @@ FAULTS = {
         ('betas = (settings["beta1"], 0.999)', "betas = (0.9, 0.999)", GAN),
         ("translate(recolour(images))", "translate(images)", GAN_COLOUR),
         ("real_sharpness=sharpness(test / 255)", "real_sharpness=sharpness(samples)", OF_GAN),
-        (", diversity=pairwise_diversity(samples)", ", diversity=pairwise_diversity(test / 255)", OF_GAN),
+        ("diversity=pairwise_diversity(samples), sharp", "diversity=pairwise_diversity(test / 255), sharp", OF_GAN),
         ("nn.init.normal_(module.weight, 1.0, 0.02)", "nn.init.normal_(module.weight, 0.0, 0.02)", GAN),
         ("discriminator(diff_augment(real))", "discriminator(real)", GAN_TUNED),
         ('"translation": translate', '"translation": recolour', GAN_TUNED),

@@ -108,6 +108,16 @@ def saying(which, **meta):
     return change
 
 
+def with_part(which, part, change):
+    """The weights of the problem `which` after change(tensor) of a part of one of their modules, "module/name"."""
+    def write(path, weights):
+        content = torch.load(weights[which], weights_only=True)
+        module, name = part.split("/")
+        content["modules"][module][name] = change(content["modules"][module][name])
+        torch.save(content, path)
+    return write
+
+
 def with_nan(path, weights):
     content = torch.load(weights["p4"], weights_only=True)
     content["modules"]["classifier"]["fc2.bias"][3] = float("nan")
@@ -141,12 +151,12 @@ ADDA = ("p4_adda.train", "--data", "data", "--run", "run", "--preset", "sample",
 SPEED = ("benchmarks.throughput", "--problem", "p4", "--seconds", "0")
 EVAL = ("hw_eval.py", "pred.csv", "truth.csv")
 SHIP = ("common.ship", "r", "--data", "none")
-RUN = {"r/summary.json": "{}",
+RUN = {"r/summary.json": '{"epochs": 1, "train_seconds": 1.5, "train_images": 1, "diversity": 0.5}',
        "r/config.json": '{"git_revision": null, "command": ["python3"], "hardware": "CPU", "settings": {}}'}
 SHIPPABLE = RUN | {"r/weights.pt": saved({"meta": {}, "modules": {"encoder": {}}})}
 STARTED = '{"settings": {}, "started": "2026", "versions": {}}'
 OURS = '{"settings": {}, "command": [], "hardware": "CPU", "versions": {}}'
-VAE_CONFIG = json.dumps({"settings": full_settings(p1_vae.train.SETTINGS, {
+VAE_CONFIG = json.dumps(json.loads(OURS) | {"settings": full_settings(p1_vae.train.SETTINGS, {
     "preset": "sample", "epochs": 1, "device": "cpu", "precision": "float32"})})
 TRUTH = {"truth.csv": "image_name,label\na.png,1\nb.png,2\n"}
 FACES, USPS = "data/face/train.csv", "data/digits/usps/train.csv"
@@ -217,6 +227,11 @@ CASES = [
     ((*P4, "w.pt"), {"w.pt": archive("w/code.py", "w/constants.pkl", "w/data.pkl")}, 1, "(it is a zip archive of something"),
     ((*P4, "w.pt"), {"w.pt": archive("word/document.xml")}, 1, "(it is a zip archive of something else"),
     ((*P4, "=p2"), {}, 1, "(it has no classifier, target_encoder, but generator)"),
+    ((*P4, "w.pt"), {"w.pt": with_part("p4", "classifier/fc2.bias", torch.Tensor.long)}, 1, "has numbers of another kind"),
+    (("hw_p3.sh", "images", "mnistm", "pred.csv", "--weights", "w.pt"),
+     {"w.pt": with_part("p3", "extractor/conv.1.running_var", torch.neg)}, 1, "the network's answers are not finite"),
+    (("hw_p2.sh", "out.png", "--weights", "w.pt"),
+     {"w.pt": with_part("p2", "generator/main.1.running_var", torch.neg)}, 1, "answers are not finite"),
     ((*P4, "=bare"), {}, 1, "it does not say its standardise, target"),
     ((*P4, "w.pt"), {"w.pt": saying("p4", target=["mnistm"])}, 1, "(its target is ['mnistm'], which no training gives it)"),
     ((*P4, "w.pt"), {"w.pt": saying("p4", standardise="no")}, 1, "(its standardise is 'no', which no training gives it)"),
@@ -459,6 +474,13 @@ CASES = [
     (("common.runs", "--compare", "images"), {}, 2, "expected 2 arguments"),
     (("common.results", "nowhere", "--out", "t.csv"), {}, 1, "nowhere"),
     (("common.ship", "nowhere", "w.pt", "--data", "none"), {}, 1, "cannot read nowhere/config.json"),
+    ((*SHIP, "w.pt"), SHIPPABLE | {"w.pt": "mine"}, 1, "w.pt already exists, and no w.json says that it is such weights"),
+    ((*SHIP, "other/checkpoint.pt"), SHIPPABLE | {"other/checkpoint.pt": "a run's"}, 1, "other/checkpoint.pt already exists"),
+    ((*SHIP, "w.pt"), SHIPPABLE | {"r/summary.json": "{}"}, 1, "r/summary.json is damaged"),
+    ((*SHIP, "w.pt"), SHIPPABLE | {"r/summary.json": RUN["r/summary.json"].replace("0.5", "NaN")}, 1, "no number for"),
+    ((*SHIP, "w.pt"), SHIPPABLE | {"r/weights.pt": saved({"meta": {"problem": "p3_dann"}, "modules": {}}),
+                                   "r/config.json": RUN["r/config.json"].replace("{}", '{"problem": "p4_adda"}')}, 1,
+     "r/weights.pt is of another run than its config.json (problem differ)"),
     ((*SHIP, "w.pt"), RUN | {"r/weights.pt": payload()}, 1, "r/weights.pt is damaged, or not a PyTorch file"),
     ((*SHIP, "w.pt"), RUN | {"r/weights.pt": saved({"model": 1})}, 1, "it lacks meta and modules"),
     ((*SHIP, "w.pt"), RUN | {"r/weights.pt": saved({"meta": 1, "modules": [2]})}, 1, "it lacks meta and modules"),

@@ -390,6 +390,23 @@ def test_404_and_the_others_go_on(server, tmp_path, capsys):
     assert sorted(os.listdir(tmp_path / "digits")) == ["mnistm", "svhn"] and left_over(tmp_path) == ["digits", "face"]
 
 
+@pytest.mark.parametrize("address", ["http://[::1", "http://a..b"])
+def test_a_mirror_that_is_no_address(server, tmp_path, monkeypatch, capsys, address):
+    monkeypatch.setenv("HW_MIRROR", address)
+    assert run("--data", tmp_path, "--only", "usps", "svhn") == "not ready: usps, svhn; see the lines above"
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2 and all(f"cannot reach {address}" in error for error in errors)
+
+
+def test_an_answer_that_is_no_http(server, tmp_path, monkeypatch, capsys):
+    """As of a hotel's portal."""
+    monkeypatch.setattr(Handler, "send_header", lambda self, name, value: http.server.BaseHTTPRequestHandler.send_header(
+        self, name, "abc" if name == "Content-Length" else value))
+    assert run("--data", tmp_path, "--only", "usps") == "not ready: usps; see the lines above"
+    error, = capsys.readouterr().err.splitlines()
+    assert "cannot reach http://127.0.0.1" in error
+
+
 def test_no_network_then_files_put_by_hand(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HW_MIRROR", "http://127.0.0.1:9")       # the discard port: nobody answers
     assert run("--data", tmp_path) == "not ready: usps, mnistm, svhn, face; see the lines above"
@@ -812,6 +829,30 @@ def test_damaged_archive(server, tmp_path, capsys, pack, damage):
     archive.write_bytes(b"text" if damage == "no archive" else content)
     assert run("--data", tmp_path / "data", "--archive", archive, "--only", "usps") != ""
     assert str(archive) in capsys.readouterr().err
+    assert left_over(tmp_path / "data") == []
+
+
+@pytest.mark.parametrize("damage", ["compression", "version", "name"])
+def test_an_archive_damaged_in_a_rarer_way(server, tmp_path, capsys, damage):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA if damage == "compression" else zipfile.ZIP_STORED) as archive:
+        for name, content in course_entries():
+            archive.writestr(name, content)
+        if damage == "name":
+            archive.writestr("\u00e9", b"x")
+    content = bytearray(file.getvalue())
+    directory = content.index(b"PK\1\2")
+    if damage == "compression":
+        at = content.index(b"usps/train.csv") + len(b"usps/train.csv") + 12
+        content[at:at + 20] = bytes(20)
+    elif damage == "version":
+        content[directory + 6] = 99
+    else:
+        at = content.index("\u00e9".encode(), directory)
+        content[at] = 0xff
+    (tmp_path / "archive").write_bytes(content)
+    assert run("--data", tmp_path / "data", "--archive", tmp_path / "archive", "--only", "usps") != ""
+    assert str(tmp_path / "archive") in capsys.readouterr().err
     assert left_over(tmp_path / "data") == []
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+import zipfile
 from types import SimpleNamespace
 from unittest import mock
 
@@ -151,6 +152,22 @@ def test_a_damaged_pack_is_refused(content, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("name, content, reason", [
+    ("usps/train.webp", "no picture", "usps/train.webp is no picture"),
+    ("svhn/test.txt", "7" * 501, "svhn/test.txt has no label for each digit"),
+    ("svhn/test.txt", "123abc", "svhn/test.txt has no label for each digit"),
+    ("svhn/test.txt", "", "svhn/test.txt has no label for each digit"),
+])
+def test_a_pack_with_a_damaged_part_is_refused(name, content, reason, sample_data, tmp_path):
+    pack(sample_data, tmp_path / "whole.zip", limit=3)
+    with zipfile.ZipFile(tmp_path / "whole.zip") as whole, zipfile.ZipFile(tmp_path / "digits.zip", "w") as changed:
+        for entry in whole.namelist():
+            changed.writestr(entry, content if entry == name else whole.read(entry))
+    with pytest.raises(UserError, match=rf"digits.zip is damaged, or not of python3 -m benchmarks.pack \({reason}"):
+        unpack(tmp_path / "digits.zip", tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
 # ---- running them ----------------------------------------------------------------------------------------------------
 
 @pytest.fixture
@@ -188,7 +205,7 @@ def test_a_part_that_breaks_down_goes_on_with_the_next_item(part):
 
 
 def test_a_part_that_fails_at_once_is_not_tried_for_ever(part):
-    assert part("sys.exit('error: no')") == {}
+    assert part("sys.exit('error: no')") == {"start": {"failed": "its process ended with 1; log.txt says why"}}
 
 
 def test_a_part_is_cut_off_in_time_and_what_it_found_stays(part, tmp_path):

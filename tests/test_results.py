@@ -76,6 +76,28 @@ def test_runs_of_versions_whose_presets_differ_make_no_mean(tmp_path, monkeypatc
                      for run, name in (("1", "target_images"), ("3", "lr"))]
 
 
+def test_agreement_is_of_the_same_images_alone(tmp_path, monkeypatch):
+    """As of data whose images were given other names, or of a file that was cut."""
+    for seed in (0, 1):
+        run_folder(tmp_path / "runs" / str(seed), ["--seed", str(seed)], 0.70, "1234")
+    path = tmp_path / "runs/1/target_train.csv"
+    for change in (("0.png", "img_0.png"), ("img_0.png,1\n", "")):
+        path.write_text(path.read_text().replace(*change))
+        row, = table(monkeypatch, tmp_path / "runs", out=tmp_path / "table.csv").values()
+        assert (row["seeds"], row["agreement_percent"]) == ("2", "")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "true", "null"])
+def test_what_is_no_number_makes_no_mean(tmp_path, monkeypatch, capsys, value):
+    for seed in (0, 1):
+        run_folder(tmp_path / "runs" / str(seed), ["--seed", str(seed)], 0.75, "1234")
+    path = tmp_path / "runs/1/summary.json"
+    path.write_text(path.read_text().replace("0.75", value))
+    row, = table(monkeypatch, tmp_path / "runs", out=tmp_path / "table.csv").values()
+    assert (row["seeds"], row["mean"]) == ("1", "0.7500")
+    assert "no number for target_accuracy" in capsys.readouterr().out
+
+
 def test_a_seed_is_counted_once(tmp_path, monkeypatch, capsys):
     for name, seed, accuracy in (("a", 0, 0.70), ("b", 0, 0.70), ("c", 1, 0.74)):
         run_folder(tmp_path / "runs" / name, ["--seed", str(seed)], accuracy, "1234")

@@ -2,6 +2,7 @@
 import csv
 import json
 import math
+import shutil
 import subprocess
 
 import pytest
@@ -205,6 +206,35 @@ def test_resume_refuses_a_run_of_a_version_with_fewer_settings(train, tmp_path):
         train("p1_vae", tmp_path, "--epochs", "1", "--resume")
 
 
+@pytest.mark.parametrize("changed", ["the settings", "the checkpoint"])
+def test_resume_refuses_a_checkpoint_of_other_settings(train, interrupted, tmp_path, changed):
+    undo = interrupted(epochs=1)
+    for run, seed in (("run", "0"), ("other", "7")):
+        with pytest.raises(KeyboardInterrupt):
+            train("p1_vae", tmp_path / run, "--epochs", "2", "--seed", seed)
+    undo()
+    if changed == "the checkpoint":
+        shutil.copy(tmp_path / "other/checkpoint.pt", tmp_path / "run")
+    else:
+        config = json.loads((tmp_path / "run/config.json").read_text())
+        config["settings"]["seed"] = 7
+        (tmp_path / "run/config.json").write_text(json.dumps(config))
+    before = (tmp_path / "run/checkpoint.pt").read_bytes()
+    with pytest.raises(UserError, match=r"checkpoint.pt was made with other settings than config.json has beside it \(seed\)"):
+        train("p1_vae", tmp_path / "run", "--resume")
+    assert (tmp_path / "run/checkpoint.pt").read_bytes() == before
+
+
+def test_resume_makes_weights_again_that_are_missing(train, tmp_path, capsys):
+    train("p1_vae", tmp_path, "--epochs", "1")
+    before = modules(tmp_path)
+    (tmp_path / "weights.pt").unlink()
+    train("p1_vae", tmp_path, "--resume")
+    assert f"warning: {tmp_path / 'weights.pt'} is missing; the weights are tested again" in capsys.readouterr().err
+    for name, weight in modules(tmp_path)["vae"].items():
+        assert torch.equal(weight, before["vae"][name])
+
+
 def test_resume_refuses_a_checkpoint_with_other_parts(train, interrupted, tmp_path):
     """As that of another version, whose optimizers have other names."""
     undo = interrupted(epochs=1)
@@ -215,7 +245,7 @@ def test_resume_refuses_a_checkpoint_with_other_parts(train, interrupted, tmp_pa
     state["parts"]["learn"] = state["parts"].pop("optimizer")
     torch.save(state, tmp_path / "checkpoint.pt")
     before = (tmp_path / "checkpoint.pt").read_bytes()
-    with pytest.raises(UserError, match=r"\(it is of another version, without optimizer\); start again in another --run"):
+    with pytest.raises(UserError, match=r"checkpoint.pt is from another version, without optimizer; choose another --run"):
         train("p3_dann", tmp_path, "--resume")
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 

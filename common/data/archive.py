@@ -4,7 +4,6 @@ import re
 import stat
 import tarfile
 import zipfile
-import zlib
 from pathlib import PurePosixPath
 
 from PIL import Image
@@ -56,7 +55,9 @@ class Archive:
                     # tarfile takes a damaged header for the end; the compression's own checksum comes at the real end
                     while archive.fileobj.read(1 << 20):
                         pass
-        except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:      # a damaged archive can fail anywhere in the unpacker, in any way
             raise UserError(f"{path} is damaged, or neither a zip nor a tar archive ({error})") from None
         self.names = self._entries.keys()
 
@@ -81,7 +82,9 @@ class Archive:
             with self._zip.open(self._entries[name]) as file:
                 # an entry may unpack to more than it states: then this is not its end, and its checksum is wrong
                 return file.read(self._entries[name].file_size)
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:   # RuntimeError: a password
+        except MemoryError:
+            raise
+        except Exception as error:      # damage, a password, an unknown compression
             raise UserError(f"cannot read {name} in {self.path}: {error}") from None
 
     def text(self, name):

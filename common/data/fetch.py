@@ -90,6 +90,8 @@ def download(address, file, path):
                 raise UserError(f"{address} answers {error.code} {error.reason}") from None
         except urllib.error.URLError as error:
             raise UserError(f"cannot reach {address} ({error.reason})") from None
+        except ValueError as error:     # no address, or an answer that is not HTTP's
+            raise UserError(f"cannot reach {address} ({error})") from None
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
                 raise       # our disk, not the connection

@@ -5,7 +5,7 @@ import json
 from common.cli import UserError
 from common.data.layout import digests
 from common.files import REPOSITORY, finite, make_folder, read_json, write_json
-from common.runs.plan import PLACE
+from common.training.settings import PLACE
 
 # code that only draws or writes: what is changed there changes no number
 DRAWING = ("figures.py", *(f"report/{name}.py" for name in (

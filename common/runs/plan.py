@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from common.adaptation import AUGMENTATION, MODES, PAIRS
 from common.cli import YES_NO, UsageError
-from common.training.settings import settings_gone, with_neutral
+from common.training.settings import PLACE, settings_gone, with_neutral
 
 PACKAGES = {"p1": "p1_vae", "p2": "p2_dcgan", "p3": "p3_dann", "p4": "p4_adda"}
 NOISES = ("uniform", "gaussian")
@@ -40,7 +40,6 @@ COLLAPSE = ReportRun("p4:collapse", "p4_collapse", {
     "adversarial_weight": 1.0, "pseudo_weight": 0.0})
 KNOWN = (*RUNS, COLLAPSE)       # what --only may name and figures may read; RUNS are those of every preset
 DEFINING = {name for run in RUNS for name in run.defining}
-PLACE = ("data", "device", "precision")         # settings that say where a run is trained, not what
 
 
 def is_usual(run, settings):

@@ -35,7 +35,7 @@ from common.requirements import install
 from common.training.device import hardware_name
 from common.training.distributed import from_first, is_first
 from common.training.recording import recording
-from common.training.settings import OF_THIS_CALL
+from common.training.settings import OF_THIS_CALL, PLACE, differing
 from common.training.weights import is_finite, load_checked, reason_of, save_file
 
 WHEN_STOPPED = "the finished epochs are saved; the same command with --resume continues from there"
@@ -75,16 +75,18 @@ class Run:
         started, summary = any(path.is_file() for path in self.checkpoints), self.folder / "summary.json"
         if (started or summary.is_file()) and not settings["resume"]:
             raise UserError(f"{self.folder} already holds a run; add --resume to continue it, or choose another --run")
-        self.finished = has_summary(self.folder)
+        self.finished = is_finished(self.folder)
         if self.finished:
             check_folder(self.folder)
             self._demand_same_data(digests(settings))
             say(f"{self.folder}: finished already, nothing to do")
             return True, None
         if summary.is_file():
+            fault = f"{self.folder / 'weights.pt'} is missing" if has_summary(self.folder) else f"{summary} is damaged"
             if not started:
-                raise UserError(f"{summary} is damaged, and there is no checkpoint to go on from; choose another --run")
-            warn(f"warning: {summary} is damaged; the weights are tested again")
+                check_folder(self.folder)
+                raise UserError(f"{fault}, and there is no checkpoint to go on from; choose another --run")
+            warn(f"warning: {fault}; the weights are tested again")
         summary_writer = _find_tensorboard() if settings["tensorboard"] else None
         try:
             # which may be a link itself, as to a cluster's scratch disk, but has no links that would be written through
@@ -130,8 +132,11 @@ class Run:
         for path in filter(Path.is_file, self.checkpoints):
             try:
                 state = load_checked(path)
+                self._demand_own(state, path)
                 self._go_on_from(state)
                 break
+            except UserError:
+                raise
             except Exception as error:      # a damaged file can fail anywhere in the unpickler, in any way
                 damaged[path] = reason_of(error)
         else:
@@ -143,9 +148,15 @@ class Run:
         say(f"{self.folder}: going on after epoch {self.epoch} of {self.epochs}")
         return state
 
-    def _go_on_from(self, state):
+    def _demand_own(self, state, path):
+        """Raise UserError if the content of a checkpoint is not of the run that config.json describes."""
+        if names := differing(state.get("settings", {}), self.settings):
+            raise UserError(f"{path} was made with other settings than config.json has beside it ({some_of(names)}); choose "
+                            "another --run")
         if missing := self.parts.keys() - state["parts"].keys():
-            raise ValueError(f"it is of another version, without {some_of(sorted(missing))}")
+            raise UserError(f"{path} is from another version, without {some_of(sorted(missing))}; choose another --run")
+
+    def _go_on_from(self, state):
         for name, part in self.parts.items():
             part.load_state_dict(state["parts"][name])
         torch.set_rng_state(state["random_cpu"])
@@ -202,6 +213,7 @@ class Run:
             return
         cuda = self.device.type == "cuda"
         save_file(self.checkpoints[0], dict(
+            settings={name: value for name, value in self.settings.items() if name not in (*OF_THIS_CALL, *PLACE)},
             epoch=self.epoch, seconds=self.seconds, rows=self.rows, parts=parts, random_cpu=torch.get_rng_state(),
             random_cuda=torch.cuda.get_rng_state(self.device) if cuda else None), before=self.checkpoints[1])
         self._write_metrics()
@@ -282,11 +294,16 @@ def git_revision():
 
 
 def has_summary(folder):
-    """Whether the run in `folder` is finished: it has a summary.json, and that is not damaged."""
+    """Whether `folder` has the summary.json of a run, and that is not damaged."""
     with contextlib.suppress(UserError):
-        read_json(folder / "summary.json")
+        read_json(folder / "summary.json", "epochs", "train_seconds")
         return True
     return False
+
+
+def is_finished(folder):
+    """Whether the run in `folder` is finished: it has its weights and a sound summary.json, which is written last."""
+    return has_summary(folder) and (folder / "weights.pt").is_file()
 
 
 def check_folder(folder):

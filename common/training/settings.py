@@ -11,6 +11,7 @@ from common.training.device import pick_device, pick_precision
 from common.training.distributed import from_first, share_size, start
 
 PRESETS = ("report", "tuned", "sample")
+PLACE = ("data", "device", "precision")     # settings that say where a run is trained, not what
 OF_THIS_CALL = ("run", "resume", "tensorboard", "eager")        # flags that say nothing of what is trained
 GENERAL = dict(preset="report", data="hw3_data", limit=None, seed=0, device="auto", precision="auto")
 
@@ -115,6 +116,11 @@ def with_neutral(settings, neutral, known):
 def settings_gone(settings, known):
     """{name: value} of a run's settings that did something in its version, and are not in `known`, the names of today's."""
     return {name: value for name, value in settings.items() if value and name not in known}
+
+
+def differing(settings, other):
+    """The names of what two runs are told differently, of the settings that both have: sorted, without the place."""
+    return sorted(name for name in settings.keys() & other.keys() - {*PLACE} if settings[name] != other[name])
 
 
 def words_of(settings):

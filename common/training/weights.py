@@ -74,10 +74,13 @@ def load_weights(path, needs=None, **modules):
         if missing := modules.keys() - state["modules"].keys():
             raise ValueError(f"it has no {', '.join(sorted(missing))}, but {', '.join(state['modules'])}")
         for name, module in modules.items():
+            given = state["modules"][name]
             try:
-                module.load_state_dict(state["modules"][name])
+                module.load_state_dict(given)
             except RuntimeError:        # whose first line says no more than that
                 raise ValueError(f"the {name} in it has other layers or sizes") from None
+            if any(given[part].is_floating_point() != own.is_floating_point() for part, own in module.state_dict().items()):
+                raise ValueError(f"the {name} in it has numbers of another kind")
             if not is_finite(module.state_dict()):
                 raise ValueError(f"the {name} in it has numbers that are not finite")
             module.eval()
@@ -102,6 +105,14 @@ def is_finite(state):
     if isinstance(state, dict):
         return all(map(is_finite, state.values()))
     return not isinstance(state, (list, tuple)) or all(map(is_finite, state))
+
+
+def demand_finite(answers):
+    """The `answers` of a network in use, any tensor. Raises UserError if they are not finite: finite weights can give such."""
+    if not answers.isfinite().all():
+        raise UserError("the network's answers are not finite: its weights are damaged, or their training went wrong; give "
+                        "others")
+    return answers
 
 
 def reason_of(error):
