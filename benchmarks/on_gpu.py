@@ -250,7 +250,7 @@ def run_part(name, results, seconds):
         for item in unfinished:
             results.add(name, item, failed=f"its process ended with {part.process.returncode}")
         if part.process.returncode and len(results.parts[name]) == tried:
-            results.add(name, "start", failed=f"its process ended with {part.process.returncode}; log.txt says why")
+            results.add(name, "process", failed=f"its process ended with {part.process.returncode}; log.txt says why")
             return
         if part.process.returncode == 0:
             return

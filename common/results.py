@@ -45,13 +45,13 @@ def unlike(config, other):
     """In what two runs of one command are not the same training, by the content of their config.json: names, sorted.
 
     They may differ in the seed and the place. Of versions whose presets differ, the command is the same and a setting is not;
-    one that a run lacks is taken for off. Of the data, what both say counts.
+    one that a run's version lacks is taken for off, whatever its neutral value. Of the data, what both say counts.
     """
     ours, theirs = config["settings"], other["settings"]
     settings = {name for name in ours.keys() | theirs.keys() if (ours.get(name) or None) != (theirs.get(name) or None)}
     ours, theirs = (content.get("data_digests") or {} for content in (config, other))
     splits = {split for split in ours.keys() & theirs.keys() if ours[split] != theirs[split]}
-    return sorted(settings - {"seed", *PLACE} | splits)
+    return sorted(settings - {"seed", "problem", *PLACE} | splits)
 
 
 class Finished(NamedTuple):
@@ -113,7 +113,7 @@ def row_of(command, metric, runs):
     def all_of(values):
         """What the runs have, each once; usually it is one."""
         return ", ".join(map(str, sorted(set(values))))
-    hardware = all_of(run.config["hardware"] for run in runs)
+    hardware, seconds = all_of(run.config["hardware"] for run in runs), mean("train_seconds")
     return dict(
         command=command, metric=metric, seeds=len(runs), mean=f"{statistics.mean(values):.4f}",
         standard_deviation=cell(statistics.stdev(values) if len(values) > 1 else None, ".4f"),
@@ -123,7 +123,7 @@ def row_of(command, metric, runs):
         train_images=all_of(run.summary["train_images"] for run in runs),
         epochs=all_of(run.summary["epochs"] for run in runs),
         # a mean over runs on a CPU and on a GPU would be neither's
-        minutes_each=cell(mean("train_seconds") / 60 if hardware == runs[0].config["hardware"] else None, ".1f"),
+        minutes_each=cell(seconds and seconds / 60 if hardware == runs[0].config["hardware"] else None, ".1f"),
         hardware=hardware, git_revision=all_of(str(run.config["git_revision"]) for run in runs))
 
 

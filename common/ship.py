@@ -81,7 +81,7 @@ def main():
         raise UserError(f"{args.output} already exists, and no {beside.name} says that it is such weights; give another name")
     check_place(args.output, config["settings"])
     if names := differing(state["meta"], config["settings"]):
-        raise UserError(f"{args.run / 'weights.pt'} is of another run than its config.json ({some_of(names)} differ)")
+        raise UserError(f"{args.run / 'weights.pt'} is of another run than its config.json: they differ in {some_of(names)}")
     half = {name: halve(module) for name, module in state["modules"].items()}
     about |= summary | {"seeds": seeds_beside(args.run, config)}
     args.output.parent.mkdir(parents=True, exist_ok=True)

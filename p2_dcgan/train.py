@@ -7,6 +7,7 @@ from common.cli import run_command
 from common.data.grid import save_grid
 from common.data.layout import load_faces
 from common.metrics.faces import pairwise_diversity, sharpness
+from common.runs.plan import NOISES
 from common.training.augment import (
     change_brightness_and_contrast,
     flip_horizontally,
@@ -37,7 +38,7 @@ SETTINGS = (       # why `tuned` differs from `report`, value by value: docs/fac
     Setting("lr_step",             int,        15,      30,      15, "epochs between two cuts of the learning rate"),
     Setting("lr_decay",            float,     0.6,     0.6,     0.6, "factor of each cut"),
     Setting("noise",               str, "uniform", "uniform", "uniform", "distribution of the noise: U(-1, 1) or N(0, 1)",
-            choices=("uniform", "gaussian")),
+            choices=NOISES),
     Setting("horizontal_flip",     bool,     True,    True,    True, "mirror half of the training faces"),
     Setting("vertical_flip",       bool,     True,   False,   False, "turn half of the training faces upside down"),
     Setting("brightness_contrast", float,     0.2,     0.0,     0.0, "random brightness and contrast of the training faces: "

@@ -8,7 +8,8 @@ from torch import nn
 
 from common.training.augment import resize, standardise
 
-IMAGE_SIZES = range(2, 1025)       # pixels a side; BatchNorm needs more than one place
+# pixels a side: of one image of one pixel BatchNorm would learn nothing, and at 1,024 an image takes gigabytes
+IMAGE_SIZES = range(2, 1025)
 
 
 class FeatureExtractor(nn.Module):

@@ -480,7 +480,7 @@ CASES = [
     ((*SHIP, "w.pt"), SHIPPABLE | {"r/summary.json": RUN["r/summary.json"].replace("0.5", "NaN")}, 1, "no number for"),
     ((*SHIP, "w.pt"), SHIPPABLE | {"r/weights.pt": saved({"meta": {"problem": "p3_dann"}, "modules": {}}),
                                    "r/config.json": RUN["r/config.json"].replace("{}", '{"problem": "p4_adda"}')}, 1,
-     "r/weights.pt is of another run than its config.json (problem differ)"),
+     "r/weights.pt is of another run than its config.json: they differ in problem"),
     ((*SHIP, "w.pt"), RUN | {"r/weights.pt": payload()}, 1, "r/weights.pt is damaged, or not a PyTorch file"),
     ((*SHIP, "w.pt"), RUN | {"r/weights.pt": saved({"model": 1})}, 1, "it lacks meta and modules"),
     ((*SHIP, "w.pt"), RUN | {"r/weights.pt": saved({"meta": 1, "modules": [2]})}, 1, "it lacks meta and modules"),

@@ -205,7 +205,7 @@ def test_a_part_that_breaks_down_goes_on_with_the_next_item(part):
 
 
 def test_a_part_that_fails_at_once_is_not_tried_for_ever(part):
-    assert part("sys.exit('error: no')") == {"start": {"failed": "its process ended with 1; log.txt says why"}}
+    assert part("sys.exit('error: no')") == {"process": {"failed": "its process ended with 1; log.txt says why"}}
 
 
 def test_a_part_is_cut_off_in_time_and_what_it_found_stays(part, tmp_path):

@@ -135,12 +135,18 @@ def test_what_is_no_run_of_ours_is_left_out(tmp_path, monkeypatch, capsys, files
     assert line.startswith(f"Left out {tmp_path / 'runs/other'}: ") and reason in line
 
 
-def test_an_entropy_that_is_no_number_is_left_out(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number, column", [("0.25", "entropy_nats"), ("90.0", "minutes_each")])
+@pytest.mark.parametrize("value", ["null", "NaN"])
+def test_another_number_that_is_none_is_left_out(tmp_path, monkeypatch, number, column, value):
     run_folder(tmp_path / "a", [], 0.70, "1234")
     path = tmp_path / "a/summary.json"
-    path.write_text(path.read_text().replace("0.25", "null"))
+    path.write_text(path.read_text().replace(number, value))
+    if (number, value) == ("90.0", "null"):
+        with pytest.raises(UserError, match="no finished run"):
+            table(monkeypatch, tmp_path, out=tmp_path / "table.csv")
+        return
     row, = table(monkeypatch, tmp_path, out=tmp_path / "table.csv").values()
-    assert (row["mean"], row["entropy_nats"]) == ("0.7000", "")
+    assert (row["mean"], row[column]) == ("0.7000", "")
 
 
 def test_a_folder_without_runs_is_named(tmp_path, monkeypatch):

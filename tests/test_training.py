@@ -230,7 +230,7 @@ def test_resume_makes_weights_again_that_are_missing(train, tmp_path, capsys):
     before = modules(tmp_path)
     (tmp_path / "weights.pt").unlink()
     train("p1_vae", tmp_path, "--resume")
-    assert f"warning: {tmp_path / 'weights.pt'} is missing; the weights are tested again" in capsys.readouterr().err
+    assert f"warning: {tmp_path / 'weights.pt'} is missing; it is made again from the checkpoint" in capsys.readouterr().err
     for name, weight in modules(tmp_path)["vae"].items():
         assert torch.equal(weight, before["vae"][name])
 
@@ -245,7 +245,7 @@ def test_resume_refuses_a_checkpoint_with_other_parts(train, interrupted, tmp_pa
     state["parts"]["learn"] = state["parts"].pop("optimizer")
     torch.save(state, tmp_path / "checkpoint.pt")
     before = (tmp_path / "checkpoint.pt").read_bytes()
-    with pytest.raises(UserError, match=r"checkpoint.pt is from another version, without optimizer; choose another --run"):
+    with pytest.raises(UserError, match=r"checkpoint.pt is from another version, without optimizer; move the folder away, or"):
         train("p3_dann", tmp_path, "--resume")
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 

@@ -11,7 +11,7 @@ A run folder holds everything of a run:
     .lock            held while a process trains into the folder
     weights.pt       what inference and figures need, written at the end
     target_train.csv    what DANN and ADDA call the target's training images
-    summary.json     test metrics and cost, written last: a run that has one is finished
+    summary.json     test metrics and cost, written last: a run that has it and its weights is finished
 """
 import contextlib
 import csv
@@ -86,7 +86,7 @@ class Run:
             if not started:
                 check_folder(self.folder)
                 raise UserError(f"{fault}, and there is no checkpoint to go on from; choose another --run")
-            warn(f"warning: {fault}; the weights are tested again")
+            warn(f"warning: {fault}; it is made again from the checkpoint")
         summary_writer = _find_tensorboard() if settings["tensorboard"] else None
         try:
             # which may be a link itself, as to a cluster's scratch disk, but has no links that would be written through
@@ -151,10 +151,11 @@ class Run:
     def _demand_own(self, state, path):
         """Raise UserError if the content of a checkpoint is not of the run that config.json describes."""
         if names := differing(state.get("settings", {}), self.settings):
-            raise UserError(f"{path} was made with other settings than config.json has beside it ({some_of(names)}); choose "
-                            "another --run")
+            raise UserError(f"{path} was made with other settings than config.json has beside it ({some_of(names)}); move "
+                            "the folder away, or choose another --run")
         if missing := self.parts.keys() - state["parts"].keys():
-            raise UserError(f"{path} is from another version, without {some_of(sorted(missing))}; choose another --run")
+            raise UserError(f"{path} is from another version, without {some_of(sorted(missing))}; move the folder away, or "
+                            "choose another --run")
 
     def _go_on_from(self, state):
         for name, part in self.parts.items():
@@ -247,7 +248,7 @@ class Run:
         `listed`: the name of the one that lists and tables of runs show, by default the first.
         """
         memory = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else None
-        write_json(self.folder / "summary.json", ({"listed": listed} if listed else {}) | metrics | dict(
+        write_json(self.folder / "summary.json", {"listed": listed or next(iter(metrics))} | metrics | dict(
             epochs=self.epoch, train_seconds=round(self.seconds, 1), gpu_peak_mib=memory and round(memory)))
         self.lock.close()
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, float))

@@ -109,9 +109,9 @@ def is_finite(state):
 
 def demand_finite(answers):
     """The `answers` of a network in use, any tensor. Raises UserError if they are not finite: finite weights can give such."""
-    if not answers.isfinite().all():
-        raise UserError("the network's answers are not finite: its weights are damaged, or their training went wrong; give "
-                        "others")
+    if not is_finite(answers):
+        raise UserError("the network's answers are not finite: its weights are damaged, or were trained at too large a "
+                        "learning rate")
     return answers
 
 
