@@ -248,7 +248,7 @@ class Run:
         `listed`: the name of the one that lists and tables of runs show, by default the first.
         """
         memory = torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else None
-        write_json(self.folder / "summary.json", {"listed": listed or next(iter(metrics))} | metrics | dict(
+        write_json(self.folder / "summary.json", {"listed": listed or next(iter(metrics), None)} | metrics | dict(
             epochs=self.epoch, train_seconds=round(self.seconds, 1), gpu_peak_mib=memory and round(memory)))
         self.lock.close()
         shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if isinstance(value, float))
