@@ -249,10 +249,10 @@ def run_part(name, results, seconds):
         unfinished = [item for item, found in results.parts[name].items() if "started" in found]
         for item in unfinished:
             results.add(name, item, failed=f"its process ended with {part.process.returncode}")
-        if part.process.returncode and len(results.parts[name]) == tried:
-            results.add(name, "process", failed=f"its process ended with {part.process.returncode}; log.txt says why")
-            return
         if part.process.returncode == 0:
+            return
+        if len(results.parts[name]) == tried:
+            results.add(name, "process", failed=f"its process ended with {part.process.returncode}; log.txt says why")
             return
 
 

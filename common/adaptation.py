@@ -101,9 +101,8 @@ def augment_target(images, settings):
 
 
 def augment_pair(source_images, target_images, settings):
-    """A batch of each domain, float [N, 3, H, W] in [0, 1] -> the same, the source's changed by `augment`, on backgrounds from
-    the target's, and the target's by `augment_target`.
-    """
+    """A batch of each domain, float [N, 3, H, W] in [0, 1] -> both, changed: the source's by `augment`, with the target's for
+    backgrounds, and the target's by `augment_target`."""
     return augment(source_images, settings, backgrounds=target_images), augment_target(target_images, settings)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from common.training.augment import resize, standardise
 
-# pixels a side: of one image of one pixel BatchNorm would learn nothing, and at 1,024 an image takes gigabytes
+# pixels a side: BatchNorm refuses a batch of one image of one pixel, and at 1,024 an image takes gigabytes
 IMAGE_SIZES = range(2, 1025)
 
 

@@ -35,7 +35,7 @@ from common.requirements import install
 from common.training.device import hardware_name
 from common.training.distributed import from_first, is_first
 from common.training.recording import recording
-from common.training.settings import OF_THIS_CALL, PLACE, differing
+from common.training.settings import OF_THIS_CALL, differing
 from common.training.weights import is_finite, load_checked, reason_of, save_file
 
 WHEN_STOPPED = "the finished epochs are saved; the same command with --resume continues from there"
@@ -214,8 +214,8 @@ class Run:
             return
         cuda = self.device.type == "cuda"
         save_file(self.checkpoints[0], dict(
-            settings={name: value for name, value in self.settings.items() if name not in (*OF_THIS_CALL, *PLACE)},
-            epoch=self.epoch, seconds=self.seconds, rows=self.rows, parts=parts, random_cpu=torch.get_rng_state(),
+            settings=of_the_run(self.settings), epoch=self.epoch, seconds=self.seconds, rows=self.rows, parts=parts,
+            random_cpu=torch.get_rng_state(),
             random_cuda=torch.cuda.get_rng_state(self.device) if cuda else None), before=self.checkpoints[1])
         self._write_metrics()
         if self._events:
@@ -239,7 +239,8 @@ class Run:
 
     def meta(self):
         """What a weights file says of its run: the settings (but no folder of this machine) and the git revision."""
-        settings = {name: value for name, value in self.settings.items() if name not in (*OF_THIS_CALL, "data")}
+        settings = of_the_run(self.settings)
+        del settings["data"]
         return settings | dict(sample_data=is_sample_data(self.settings["data"]), git_revision=git_revision())
 
     def finish(self, listed=None, **metrics):
@@ -265,11 +266,16 @@ def _find_tensorboard():
     return SummaryWriter
 
 
+def of_the_run(settings):
+    """The settings that stay those of a run, by name: without those of this call alone."""
+    return {name: value for name, value in settings.items() if name not in OF_THIS_CALL}
+
+
 def describe_run(settings):
     """What config.json says: the settings, and where and with what they were run."""
     return dict(
         command=["python3", "-m", f"{settings['problem']}.train", *sys.argv[1:]],
-        settings={name: value for name, value in settings.items() if name not in OF_THIS_CALL},
+        settings=of_the_run(settings),
         sample_data=is_sample_data(settings["data"]), hardware=hardware_name(torch.device(settings["device"])),
         git_revision=git_revision(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
